@@ -1,0 +1,60 @@
+"""edgeinfer: run trained models on edge boxes, and know what really runs.
+
+Importing this package loads no other package: everything below is fetched on first use (PEP 562).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgeinfer.errors import EdgeInferError
+    from edgeinfer.frames import Frame
+    from edgeinfer.model import Model, load
+    from edgeinfer.results import Classes, Detections, Result, Tensors
+    from edgeinfer.sources import open_source
+    from edgeinfer.spec import InputSpec, ModelSpec
+
+__version__ = "0.1.0"
+__all__ = [
+    "Classes",
+    "Detections",
+    "EdgeInferError",
+    "Frame",
+    "InputSpec",
+    "Model",
+    "ModelSpec",
+    "Result",
+    "Tensors",
+    "__version__",
+    "load",
+    "open_source",
+]
+
+_HOMES = {
+    "Classes": "edgeinfer.results",
+    "Detections": "edgeinfer.results",
+    "EdgeInferError": "edgeinfer.errors",
+    "Frame": "edgeinfer.frames",
+    "InputSpec": "edgeinfer.spec",
+    "Model": "edgeinfer.model",
+    "ModelSpec": "edgeinfer.spec",
+    "Result": "edgeinfer.results",
+    "Tensors": "edgeinfer.results",
+    "load": "edgeinfer.model",
+    "open_source": "edgeinfer.sources",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'edgeinfer' has no attribute '{name}'")
+    import importlib
+
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

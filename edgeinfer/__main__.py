@@ -1,0 +1,8 @@
+"""`python -m edgeinfer` is the command `edgeinfer`."""
+
+from __future__ import annotations
+
+from edgeinfer.cli.main import entry
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,92 @@
+"""A folder of things that can be made again: losing it costs time, never correctness.
+
+Entries are named by the content that they depend on. A damaged, full or read-only folder is the
+same as an empty one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edgeinfer.files import TEMP_PREFIX
+
+_LAYOUT = "1"
+_MAX_NOTES = 2000
+_root: Path | None = None
+
+
+def set_root(path: Path | None) -> None:
+    """Put the cache of this process elsewhere; None means the user's own cache folder."""
+    global _root
+    _root = path
+
+
+def root() -> Path:
+    """The folder that holds everything cached."""
+    if _root is not None:
+        return _root / _LAYOUT
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("edgeinfer", appauthor=False)) / _LAYOUT
+
+
+def key_of(*parts: object) -> str:
+    """A file name that stands for these parts and nothing else."""
+    text = json.dumps([str(part) for part in parts])
+    return hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+def recall(kind: str, key: str) -> dict[str, Any] | None:
+    """What was noted under this key, or None."""
+    try:
+        found = json.loads((root() / kind / f"{key}.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def note(kind: str, key: str, value: Mapping[str, Any]) -> None:
+    """Note a small value; where the folder refuses, nothing happens."""
+    store(kind, f"{key}.json", json.dumps(dict(value)).encode())
+
+
+def stored(kind: str, name: str) -> Path | None:
+    """The path of a stored file, or None."""
+    path = root() / kind / name
+    return path if path.is_file() else None
+
+
+def store(kind: str, name: str, data: bytes) -> Path | None:
+    """Store a file whole or not at all.
+
+    Returns:
+        Its path, or None where the folder refuses (full, read-only).
+    """
+    folder = root() / kind
+    temp = folder / f"{TEMP_PREFIX}{os.getpid()}-{name}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temp.write_bytes(data)
+        temp.replace(folder / name)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temp.unlink(missing_ok=True)
+        return None
+    _tidy(folder)
+    return folder / name
+
+
+def _tidy(folder: Path) -> None:
+    """Drop the oldest half once a folder holds too many notes."""
+    with contextlib.suppress(OSError):
+        with os.scandir(folder) as entries:
+            aged = [(entry.stat().st_mtime, entry.path) for entry in entries]
+        if len(aged) > _MAX_NOTES:
+            for _, path in sorted(aged)[: len(aged) // 2]:
+                Path(path).unlink(missing_ok=True)

@@ -1,0 +1,111 @@
+"""Every subprocess starts here: this interpreter, one of our modules, an empty working folder.
+
+`python -m` imports from the working folder, so a child never starts in the user's; fork is never
+used, because a forked ONNX Runtime hangs.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_IMPORT_ROOTS = (Path(__file__).resolve().parent.parent,)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a child ended. `returncode` is negative for a signal, None where time ran out."""
+
+    returncode: int | None
+    stdout: bytes
+    stderr: str
+
+
+class Child:
+    """A running module of ours; close() ends it and removes its folder.
+
+    Args:
+        module: import name, run as ``python -m module``.
+        args: its arguments.
+        pass_fds: file descriptors that stay open in it.
+        memory_bytes: limit of its address space, None for none.
+        environment: variables that it gets besides this process's own.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        args: Sequence[str] = (),
+        *,
+        pass_fds: Sequence[int] = (),
+        memory_bytes: int | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="edgeinfer-child-")
+        roots = [str(root) for root in _IMPORT_ROOTS]
+        inherited = os.environ.get("PYTHONPATH")
+        variables = {
+            **os.environ,
+            **(environment or {}),
+            "PYTHONPATH": os.pathsep.join([*roots, *([inherited] if inherited else [])]),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        limit = [] if memory_bytes is None else ["--memory-limit", str(memory_bytes)]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "edgeinfer.child", *limit, module, *args],
+            cwd=self._folder.name,
+            env=variables,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=tuple(pass_fds),
+        )
+
+    def wait(self, timeout_s: float) -> Finished:
+        """Close its input, wait for its end, kill it when the time is up."""
+        try:
+            stdout, stderr = self.process.communicate(timeout=timeout_s)
+            code: int | None = self.process.returncode
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            stdout, stderr = self.process.communicate()
+            code = None
+        self.close()
+        return Finished(code, stdout, stderr.decode(errors="replace"))
+
+    def close(self) -> None:
+        """Kill it if it still runs and reap it; a second call does nothing."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if pipe is not None and not pipe.closed:
+                pipe.close()
+        self._folder.cleanup()
+
+
+def _main() -> None:
+    """Set the limits, then become the module (a parent's preexec_fn would need fork)."""
+    import resource
+    import runpy
+    import signal
+
+    arguments = sys.argv[1:]
+    if arguments[0] == "--memory-limit":
+        bound = int(arguments[1])
+        resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
+        arguments = arguments[2:]
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Ctrl-C reaches the whole terminal group; the parent decides when its children end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.argv = arguments
+    runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    _main()
