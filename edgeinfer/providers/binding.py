@@ -1,0 +1,134 @@
+"""Buffers of one stream, bound once, so that a run allocates nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from edgeinfer.errors import EdgeInferError, InputError, ProviderError
+from edgeinfer.frames import Array, Arrays
+from edgeinfer.spec import TensorSpec
+
+_MAX_BYTES = 1 << 33
+
+
+class OrtBinding:
+    """ONNX Runtime's IOBinding over numpy buffers on the CPU.
+
+    Where every dimension of an output is known, its buffer is allocated once and written to by
+    every run; else ONNX Runtime allocates it anew each time.
+    """
+
+    def __init__(
+        self,
+        ort: Any,
+        session: Any,
+        inputs: tuple[TensorSpec, ...],
+        outputs: tuple[TensorSpec, ...],
+        shapes: Mapping[str, tuple[int, ...]],
+    ) -> None:
+        self._session = session
+        self._run_options = ort.RunOptions()
+        self._io = session.io_binding()
+        self._outputs = outputs
+        self._inputs: dict[str, Array] = {}
+        self._fixed: dict[str, Array] = {}
+        for spec in inputs:
+            _refuse_exotic("input", spec)
+            self._bind_input(spec.name, _allocate("input", spec, shapes[spec.name]))
+        for spec in outputs:
+            _refuse_exotic("output", spec)
+        static = {spec.name: spec.shape for spec in inputs} == dict(shapes)
+        self._bind_outputs(fixed=static)
+
+    @property
+    def inputs(self) -> Arrays:
+        """`{name: array}`: C-contiguous buffers to write into."""
+        return self._inputs
+
+    def _bind_input(self, name: str, buffer: Array) -> None:
+        self._inputs[name] = buffer
+        self._io.bind_input(name, "cpu", 0, buffer.dtype, buffer.shape, buffer.ctypes.data)
+
+    def _bind_outputs(self, fixed: bool) -> None:
+        self._io.clear_binding_outputs()
+        self._fixed.clear()
+        for spec in self._outputs:
+            shape = spec.shape
+            if fixed and all(isinstance(size, int) for size in shape) and 0 not in shape:
+                buffer = _allocate("output", spec, tuple(int(size) for size in shape))
+                self._fixed[spec.name] = buffer
+                self._io.bind_output(
+                    spec.name, "cpu", 0, buffer.dtype, buffer.shape, buffer.ctypes.data
+                )
+            else:
+                self._io.bind_output(spec.name, "cpu")
+
+    def rebind(self, feed: Arrays) -> None:
+        """Take arrays as they are; an input of another shape than before gets another buffer."""
+        for name, array in feed.items():
+            buffer = self._inputs[name]
+            if buffer.shape != array.shape:
+                self._bind_input(name, np.array(array, order="C"))
+                self._bind_outputs(fixed=False)
+            else:
+                np.copyto(buffer, array)
+
+    def run(self) -> Arrays:
+        """Run once.
+
+        Returns:
+            `{name: array}`: views that hold until the next run.
+
+        Raises:
+            ProviderError: if ONNX Runtime fails.
+        """
+        try:
+            self._session.run_with_iobinding(self._io, self._run_options)
+        except Exception as error:
+            if not self._fixed:
+                raise _run_error(error) from error
+            # The file may declare an output shape that is not what it computes.
+            self._bind_outputs(fixed=False)
+            try:
+                self._session.run_with_iobinding(self._io, self._run_options)
+            except Exception as again:
+                raise _run_error(again) from again
+        if len(self._fixed) == len(self._outputs):
+            return self._fixed
+        values = self._io.get_outputs()
+        return {
+            spec.name: self._fixed[spec.name] if spec.name in self._fixed else value.numpy()
+            for spec, value in zip(self._outputs, values, strict=True)
+        }
+
+    def close(self) -> None:
+        """Let the buffers go; a second call does nothing."""
+        self._session = self._io = None
+
+
+def _run_error(error: Exception) -> EdgeInferError:
+    from edgeinfer.providers.ort import runtime_message
+
+    return ProviderError(f"Running the model failed: {runtime_message(error)}.")
+
+
+def _refuse_exotic(what: str, spec: TensorSpec) -> None:
+    if "(" in spec.dtype:
+        raise InputError(
+            f"The model's {what} '{spec.name}' is a {spec.dtype}, not a tensor of numbers. Export "
+            f"it without (for scikit-learn: options={{'zipmap': False}})."
+        )
+
+
+def _allocate(what: str, spec: TensorSpec, shape: tuple[int, ...]) -> Array:
+    size = math.prod(shape) * np.dtype(spec.dtype).itemsize
+    if size > _MAX_BYTES:
+        raise InputError(
+            f"The {what} '{spec.name}' of shape {list(shape)} takes {size / 2**30:.1f} GiB; the "
+            f"limit is {_MAX_BYTES >> 30} GiB."
+        )
+    return np.zeros(shape, spec.dtype)

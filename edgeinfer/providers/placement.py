@@ -1,0 +1,139 @@
+"""Which provider got which nodes, and whether that is what was asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeinfer.errors import ProviderError
+from edgeinfer.results import Placement
+from edgeinfer.spec import TensorSpec
+
+_OURS = {
+    "CPUExecutionProvider": "cpu",
+    "CUDAExecutionProvider": "cuda",
+    "TensorrtExecutionProvider": "tensorrt",
+    "OpenVINOExecutionProvider": "openvino",
+}
+# Nodes whose place decides a model's speed. Everything else on the CPU is shape arithmetic.
+_COSTLY = (
+    "Conv",
+    "MatMul",
+    "Gemm",
+    "LSTM",
+    "GRU",
+    "RNN",
+    "Attention",
+)
+_INTEGER = ("QLinear", "ConvInteger", "MatMulInteger", "DynamicQuantize", "QGemm", "QAttention")
+
+
+def ask(ort: Any, settings: Any) -> None:
+    """Make a session record where its nodes go; must come before it is opened."""
+    if hasattr(ort.InferenceSession, "get_provider_graph_assignment_info"):
+        settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    else:
+        settings.enable_profiling = True
+        settings.profile_file_prefix = os.path.join(tempfile.gettempdir(), "edgeinfer-placement")
+
+
+def count(
+    session: Any, inputs: tuple[TensorSpec, ...], shapes: Mapping[str, tuple[int, ...]]
+) -> Placement:
+    """Count the nodes of each provider, by the session's own record or by the profile of one run.
+
+    The record counts the graph as it was handed to the providers (stage ``partition``); the
+    profile counts what was executed after fusion (stage ``optimized``).
+    """
+    if hasattr(session, "get_provider_graph_assignment_info"):
+        counts: dict[str, Counter[str]] = {}
+        for part in session.get_provider_graph_assignment_info():
+            ours = _OURS.get(part.ep_name, part.ep_name)
+            counts.setdefault(ours, Counter()).update(n.op_type for n in part.get_nodes())
+        return Placement("partition", {name: dict(ops) for name, ops in counts.items()})
+    return _count_by_profile(session, inputs, shapes)
+
+
+def _count_by_profile(
+    session: Any, inputs: tuple[TensorSpec, ...], shapes: Mapping[str, tuple[int, ...]]
+) -> Placement:
+    feed = {}
+    for spec in inputs:
+        shape = shapes.get(spec.name, spec.shape)
+        feed[spec.name] = np.zeros(
+            [size if isinstance(size, int) else 1 for size in shape], spec.dtype
+        )
+    # A model that cannot run on zeros has no profile; its placement is then the session's own.
+    with contextlib.suppress(Exception):
+        session.run(None, feed)
+    counts: dict[str, Counter[str]] = {}
+    for event in discard_profile(session):
+        arguments = event.get("args", {})
+        if event.get("cat") == "Node" and "provider" in arguments:
+            ours = _OURS.get(arguments["provider"], arguments["provider"])
+            counts.setdefault(ours, Counter())[arguments.get("op_name", "?")] += 1
+    if not counts:
+        ours = _OURS.get(session.get_providers()[0], session.get_providers()[0])
+        counts[ours] = Counter()
+    return Placement("optimized", {name: dict(ops) for name, ops in counts.items()})
+
+
+def discard_profile(session: Any) -> list[dict[str, Any]]:
+    """End a session's profiling, read its file and remove it."""
+    with contextlib.suppress(Exception):
+        path = Path(session.end_profiling())
+        try:
+            events = json.loads(path.read_bytes())
+        finally:
+            path.unlink(missing_ok=True)
+        return [event for event in events if isinstance(event, dict)]
+    return []
+
+
+def is_costly(op_type: str) -> bool:
+    """Whether a node of this type decides the model's speed (quantized and fused kin included)."""
+    return any(name in op_type for name in _COSTLY)
+
+
+def check_contract(provider: str, where: Placement, max_cpu_nodes: int | None) -> None:
+    """Refuse a placement in which a costly node left the provider that was named.
+
+    Raises:
+        ProviderError: naming the nodes and what to do.
+    """
+    if provider == "cpu":
+        return
+    strays = {
+        f"{count_} {op}"
+        for name, ops in where.providers.items()
+        if name != provider
+        for op, count_ in ops.items()
+        if is_costly(op)
+    }
+    if strays or not where.providers.get(provider):
+        raise ProviderError(
+            f"The provider '{provider}' does not run this model whole: "
+            f"{', '.join(sorted(strays)) or 'every node'} would run on the CPU. Give --provider "
+            f"cpu or auto, or export the model with operators that '{provider}' takes."
+        )
+    on_cpu = sum(where.providers.get("cpu", {}).values())
+    if max_cpu_nodes is not None and on_cpu > max_cpu_nodes:
+        raise ProviderError(
+            f"{on_cpu} nodes run on the CPU, more than --max-cpu-nodes {max_cpu_nodes}."
+        )
+
+
+def precision(where: Placement, inputs: tuple[TensorSpec, ...]) -> str:
+    """The arithmetic that the graph's own types ask for: ``int8``, ``fp16`` or ``fp32``."""
+    ops = {op for counted in where.providers.values() for op in counted}
+    if any(op.startswith(_INTEGER) or op == "QuantizeLinear" for op in ops):
+        return "int8"
+    return "fp16" if any(spec.dtype == "float16" for spec in inputs) else "fp32"

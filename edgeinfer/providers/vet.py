@@ -1,0 +1,101 @@
+"""Open a model file of unknown origin in a child process first.
+
+ONNX Runtime aborts the process on some files (a Split with fewer outputs than it names), so no
+exception handler in this process can help. The verdict is remembered by content and version.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+
+from edgeinfer import cache
+from edgeinfer.artifact import ModelFile
+from edgeinfer.child import Child, Finished
+from edgeinfer.errors import ModelFileError
+
+_TIMEOUT_S = 120.0
+_MIN_MEMORY = 6 << 30
+
+
+class Vetting:
+    """The vetting of one file, begun at once, so that it overlaps with importing the runtime."""
+
+    def __init__(self, file: ModelFile) -> None:
+        self._file = file
+        self._known = cache.recall("vetted", file.sha256) or {}
+        self._child: Child | None = None
+        if not self._known:
+            self._start()
+
+    def _start(self) -> None:
+        memory = max(_MIN_MEMORY, 8 * self._file.size)
+        path = str(self._file.path.resolve())
+        self._child = Child("edgeinfer.providers.vet", [path], memory_bytes=memory)
+
+    def finish(self, runtime: str) -> None:
+        """Wait for the verdict.
+
+        Args:
+            runtime: name and version of the runtime that will open the file.
+
+        Raises:
+            ModelFileError: if opening the file killed or hung the child.
+        """
+        if self._child is None:
+            if runtime in self._known:
+                return
+            self._start()
+        assert self._child is not None
+        finished = self._child.wait(_TIMEOUT_S)
+        self._child = None
+        why = _why_bad(finished)
+        if why is not None:
+            raise ModelFileError(
+                f"The model {self._file.path} is refused: {why}. It is damaged or hostile; export "
+                f"it again from its source."
+            )
+        cache.note("vetted", self._file.sha256, {**self._known, runtime: True})
+
+    def close(self) -> None:
+        """End the child if it still runs."""
+        if self._child is not None:
+            self._child.close()
+            self._child = None
+
+
+def _why_bad(finished: Finished) -> str | None:
+    """None where the child ended by itself: what it could not open, the parent reports."""
+    if finished.returncode is None:
+        return f"opening it takes longer than {_TIMEOUT_S:.0f} s"
+    if finished.returncode < 0:
+        name = signal.Signals(-finished.returncode).name
+        return f"opening it kills ONNX Runtime ({name})"
+    try:
+        json.loads(finished.stdout)
+    except ValueError:
+        lines = finished.stderr.strip().splitlines()
+        return f"opening it ends the process that tries ({lines[-1] if lines else 'no message'})"
+    return None
+
+
+def main() -> None:
+    """The child: open the file as the parent will, and say that it survived."""
+    from edgeinfer.providers.ort import onnxruntime
+
+    ort = onnxruntime()
+    settings = ort.SessionOptions()
+    settings.log_severity_level = 4
+    settings.intra_op_num_threads = settings.inter_op_num_threads = 1
+    error = None
+    try:
+        ort.InferenceSession(sys.argv[1], settings, providers=["CPUExecutionProvider"])
+    except Exception as failure:
+        error = str(failure)
+    sys.stdout.write(json.dumps({"opened": error is None}))
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
