@@ -1,0 +1,27 @@
+"""No meaning known: the outputs as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgeinfer.frames import Arrays
+from edgeinfer.heads.base import Graph, View
+from edgeinfer.results import Tensors
+from edgeinfer.spec import ModelSpec
+
+
+class Tensor:
+    """Every output, copied."""
+
+    name = "tensor"
+    task = "tensor"
+
+    def why_not(self, graph: Graph) -> str | None:
+        return None
+
+    def classes(self, graph: Graph) -> int | None:
+        return None
+
+    def decode(self, outputs: Arrays, views: Sequence[View], spec: ModelSpec) -> Sequence[Tensors]:
+        """Outputs of a batch of one."""
+        return [Tensors({name: array.copy() for name, array in outputs.items()})]

@@ -1,0 +1,94 @@
+"""Metadata that other tools leave in their models."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from edgeinfer.spec import TensorSpec
+
+_ULTRALYTICS_TASKS = {"detect": "detect", "classify": "classify"}
+
+
+def _literal(text: str | None) -> Any:
+    """A Python literal, or None where the text is none (or is built to exhaust the parser)."""
+    if text is None or len(text) > 1_000_000:
+        return None
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return None
+
+
+def ultralytics_fields(
+    metadata: Mapping[str, str], inputs: Sequence[TensorSpec]
+) -> dict[str, Any] | None:
+    """What Ultralytics' exporters say: `task`, `names`, `imgsz`, `stride`, `end2end`.
+
+    Source: `export_onnx` in https://github.com/ultralytics/ultralytics (and YOLOv5's export.py,
+    which writes `stride` and `names` only).
+
+    Returns:
+        Fields of a spec, or None for models of another origin.
+    """
+    names = _literal(metadata.get("names"))
+    if "stride" not in metadata or not isinstance(names, (dict, list)):
+        return None
+    if isinstance(names, dict):
+        names = [names[key] for key in sorted(names, key=lambda key: (str(type(key)), key))]
+    task = metadata.get("task", "detect")
+    fields: dict[str, Any] = {
+        "task": _ULTRALYTICS_TASKS.get(task, "tensor"),
+        "labels": [str(name) for name in names],
+    }
+    if task not in _ULTRALYTICS_TASKS:
+        fields.update(head="tensor", labels=[])
+    elif task == "detect" and (
+        _literal(metadata.get("end2end")) is True
+        or (_literal(metadata.get("args")) or {}).get("nms") is True
+    ):
+        fields["head"] = "end2end"
+    elif task == "classify":
+        fields["head"] = "softmax"
+    if inputs:
+        described: dict[str, Any] = {
+            "name": inputs[0].name,
+            "resize": "center-crop" if task == "classify" else "letterbox",
+            "pad_value": 114,
+            "color": "rgb",
+            "scale": 1 / 255,
+            "mean": (0.0, 0.0, 0.0),
+            "std": (1.0, 1.0, 1.0),
+        }
+        size = _literal(metadata.get("imgsz"))
+        if isinstance(size, (list, tuple)) and len(size) == 2:
+            described["size_hw"] = (int(size[0]), int(size[1]))
+        elif isinstance(size, int):
+            described["size_hw"] = (size, size)
+        fields["inputs"] = [described]
+    return fields
+
+
+_WINML_COLORS = {"Gray8": "gray", "Rgb8": "rgb", "Bgr8": "bgr"}
+_WINML_RANGES = {
+    "NominalRange_0_255": (1.0, 0.0, 1.0),
+    "Normalized_0_1": (1 / 255, 0.0, 1.0),
+    "Normalized_1_1": (1 / 255, 0.5, 0.5),
+}
+
+
+def windows_ml_fields(metadata: Mapping[str, str], inputs: Sequence[TensorSpec]) -> dict[str, Any]:
+    """ONNX's own picture metadata, as far as a model carries it.
+
+    Source: "Image Category Definition" in https://github.com/onnx/onnx/blob/main/docs/MetadataProps.md.
+    """
+    color = _WINML_COLORS.get(metadata.get("Image.BitmapPixelFormat", ""))
+    if color is None or not inputs:
+        return {}
+    described: dict[str, Any] = {"name": inputs[0].name, "color": color, "resize": "stretch"}
+    values = _WINML_RANGES.get(metadata.get("Image.NominalPixelRange", ""))
+    if values is not None:
+        scale, mean, std = values
+        described.update(scale=scale, mean=(mean,) * 3, std=(std,) * 3)
+    return {"inputs": [described]}

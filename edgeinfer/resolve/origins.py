@@ -1,0 +1,203 @@
+"""Where a ModelSpec comes from: the file's metadata, a sidecar, options, or a guess that is said.
+
+The first of these that knows the model wins; options override single fields of it. What nobody
+says is guessed from shapes; a guess that fits two heads is an error that names both.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeinfer.artifact import read_graph
+from edgeinfer.errors import SpecError, UsageError, suggest
+from edgeinfer.heads import DEFAULT_THRESHOLDS, HEADS, TASKS, Graph, class_numbers, head_named
+from edgeinfer.resolve import guess
+from edgeinfer.resolve.foreign import ultralytics_fields, windows_ml_fields
+from edgeinfer.resolve.opened import Opened
+from edgeinfer.spec import (
+    METADATA_KEY,
+    SIDECAR_SUFFIX,
+    ModelSpec,
+    build,
+    read_labels,
+    spec_fields,
+)
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What the user says about the model; None and empty leave it to the model."""
+
+    spec: Path | None = None
+    task: str | None = None
+    head: str | None = None
+    labels: Path | None = None
+    score_threshold: float | None = None
+    iou_threshold: float | None = None
+    max_detections: int | None = None
+    classes: tuple[str, ...] = ()
+
+
+def resolve(opened: Opened, overrides: Overrides) -> ModelSpec:
+    """Find out what a model expects and means.
+
+    Raises:
+        SpecError: if it is unknown, ambiguous or contradicts the graph.
+        UsageError: for a task or head that does not exist.
+    """
+    if overrides.task is not None and overrides.task not in TASKS:
+        raise UsageError(f"There is no task '{overrides.task}'. {suggest(overrides.task, TASKS)}")
+    fields, origin = _known_fields(opened)
+    if overrides.spec is not None:
+        given = spec_fields(_read_text(overrides.spec), f"The spec {overrides.spec}")
+        fields, origin = _merged(fields, given), "options"
+    if overrides.task is not None:
+        if fields.get("task") != overrides.task and overrides.head is None:
+            fields.pop("head", None)
+        fields["task"] = overrides.task
+    if overrides.head is not None:
+        head = head_named(overrides.head)
+        if overrides.task is not None and head.task != overrides.task:
+            raise UsageError(
+                f"The head '{head.name}' belongs to the task '{head.task}', not to "
+                f"'{overrides.task}'."
+            )
+        fields["head"], fields["task"] = head.name, head.task
+    spec = _complete(opened, fields, origin)
+    spec = _with_labels(opened, spec, overrides.labels)
+    spec = _with_thresholds(spec, overrides)
+    if overrides.classes:
+        spec = dataclasses.replace(spec, keep_classes=class_numbers(overrides.classes, spec.labels))
+    return spec
+
+
+def _merged(fields: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Override single fields, those of inputs by the input's name."""
+    known = {item.get("name"): item for item in fields.get("inputs", ())}
+    inputs = [{**known.get(item.get("name"), {}), **item} for item in given.get("inputs", ())]
+    return {**fields, **given, **({"inputs": inputs} if inputs else {})}
+
+
+def sidecar_of(path: Path) -> Path | None:
+    """The file that describes a model: ``model.spec.json`` or ``model.onnx.spec.json``."""
+    for candidate in (path.with_suffix(SIDECAR_SUFFIX), Path(f"{path}{SIDECAR_SUFFIX}")):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise SpecError(f"The spec file {path} does not exist.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"The spec file {path} cannot be read: {error}.") from error
+
+
+def _known_fields(opened: Opened) -> tuple[dict[str, Any], str]:
+    ours = opened.metadata.get(METADATA_KEY)
+    if ours is not None:
+        return spec_fields(ours, f"The spec in {opened.path}"), "edgeinfer"
+    fields = ultralytics_fields(opened.metadata, opened.inputs)
+    if fields is not None:
+        return fields, "ultralytics"
+    sidecar = sidecar_of(opened.path)
+    if sidecar is not None:
+        return spec_fields(_read_text(sidecar), f"The sidecar {sidecar}"), "sidecar"
+    fields = windows_ml_fields(opened.metadata, opened.inputs)
+    return fields, "guessed"
+
+
+def _complete(opened: Opened, fields: dict[str, Any], origin: str) -> ModelSpec:
+    notes: list[str] = []
+    picture = guess.picture_input(opened.inputs, fields, opened.shapes)
+    graph = Graph(opened.outputs, None if picture is None else picture.hw)
+    seen = picture is not None
+    if "head" in fields:
+        name = head_named(fields["head"]).name
+    else:
+        name, graph = _guessed_head(opened, fields, graph, seen, notes)
+    head = HEADS[name]
+    if "head" in fields or origin != "guessed":
+        reason = head.why_not(dataclasses.replace(graph, guessing="head" not in fields))
+        if reason is not None:
+            raise _contradiction(name, reason, graph, origin)
+    task = fields.get("task", head.task)
+    if task != head.task:
+        raise SpecError(
+            f"The task is '{task}', but the head '{name}' belongs to the task '{head.task}'."
+        )
+    inputs = guess.complete_inputs(opened, fields, name, picture, notes, origin == "guessed")
+    if origin == "options" and notes:
+        notes.append("the rest is from the options")
+    complete = {**fields, "task": task, "head": name, "inputs": inputs}
+    return build(complete, origin, notes)
+
+
+def _guessed_head(
+    opened: Opened, fields: Mapping[str, Any], graph: Graph, picture: bool, notes: list[str]
+) -> tuple[str, Graph]:
+    task = fields.get("task")
+    names = guess.fitting_heads(graph, task, fields.get("labels"), picture)
+    if set(names) == {"softmax", "logits"}:
+        graph = dataclasses.replace(graph, last_ops=guess.last_ops(read_graph(opened.path)))
+        names = guess.fitting_heads(graph, task, fields.get("labels"), picture)
+    shapes = ", ".join(f"{item.name} {list(item.shape)}" for item in opened.outputs)
+    if len(names) > 1:
+        raise SpecError(
+            f"The output {shapes} fits the heads {' and '.join(names)}: say which with --head, "
+            f"or describe the model with --spec FILE."
+        )
+    if not names and task not in (None, "tensor"):
+        raise SpecError(
+            f"No head of the task '{task}' fits the output {shapes}. Known heads: "
+            f"{', '.join(n for n, h in HEADS.items() if h.task == task)}. "
+            f"--task tensor gives the outputs as they are."
+        )
+    name = names[0] if names else "tensor"
+    notes.append(f"the head '{name}' from the output {shapes}")
+    return name, graph
+
+
+def _contradiction(name: str, reason: str, graph: Graph, origin: str) -> SpecError:
+    shapes = ", ".join(f"{item.name} {list(item.shape)}" for item in graph.outputs)
+    fitting = guess.fitting_heads(graph, None, None, picture=True)
+    instead = f" The shape fits {' or '.join(fitting)}." if fitting else ""
+    return SpecError(
+        f"The head '{name}' (from {origin}) does not fit the output {shapes}: {reason}.{instead} "
+        f"Give the right one with --head, or --task tensor for the outputs as they are."
+    )
+
+
+def _with_labels(opened: Opened, spec: ModelSpec, labels: Path | None) -> ModelSpec:
+    where = "the model's labels"
+    if labels is not None:
+        spec = dataclasses.replace(spec, labels=read_labels(labels))
+        where = f"the labels file {labels}"
+    wanted = HEADS[spec.head].classes(Graph(opened.outputs, None))
+    if wanted is not None and spec.labels and len(spec.labels) != wanted:
+        raise SpecError(
+            f"The model tells {wanted} classes apart, but {where} has {len(spec.labels)} names: "
+            f"give a file with {wanted} lines to --labels."
+        )
+    return spec
+
+
+def _with_thresholds(spec: ModelSpec, overrides: Overrides) -> ModelSpec:
+    given = {
+        "score": overrides.score_threshold,
+        "iou": overrides.iou_threshold,
+        "max_detections": overrides.max_detections,
+    }
+    chosen = {key: float(value) for key, value in given.items() if value is not None}
+    if spec.task == "detect":
+        merged = {**DEFAULT_THRESHOLDS, **spec.thresholds, **chosen}
+    else:
+        # A classifier's best class counts whatever its score, unless the user says otherwise.
+        merged = chosen
+    return dataclasses.replace(spec, thresholds=merged)
