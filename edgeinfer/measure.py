@@ -1,0 +1,146 @@
+"""Time alternatives against each other in one process, and say how sure the difference is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeinfer.errors import UsageError
+from edgeinfer.timing import now_ns
+
+_RESAMPLES = 2000
+
+
+def interleave(
+    alternatives: Mapping[str, Callable[[], None]],
+    *,
+    rounds: int,
+    warmup: int,
+    clock: Callable[[], int] = now_ns,
+) -> Mapping[str, tuple[int, ...]]:
+    """Call every alternative once per round, so that drift of the box hits all alike.
+
+    The order rotates from round to round: none is always the one that runs first.
+
+    Args:
+        alternatives: what to call, by name.
+        rounds: how many samples each gets.
+        warmup: rounds before those, not kept.
+        clock: monotonic nanoseconds.
+
+    Returns:
+        Nanoseconds by name; the samples at one position come from the same round.
+
+    Raises:
+        UsageError: if there is nothing to call or no round to measure.
+    """
+    if not alternatives or rounds < 1 or warmup < 0:
+        raise UsageError(
+            f"Cannot time {len(alternatives)} alternative(s) in {rounds} round(s) after {warmup} "
+            f"of warm-up: at least 1, 1 and 0 are needed."
+        )
+    names = list(alternatives)
+    calls = list(alternatives.values())
+    order = list(range(len(names)))
+    samples = [[0] * rounds for _ in names]
+    for round_index in range(-warmup, rounds):
+        for which in order:
+            call = calls[which]
+            start = clock()
+            call()
+            taken = clock() - start
+            if round_index >= 0:
+                samples[which][round_index] = taken
+        order = order[1:] + order[:1]
+    return {name: tuple(taken) for name, taken in zip(names, samples, strict=True)}
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How much longer one alternative takes than another.
+
+    Attributes:
+        ratio: median over the rounds of new / base; 1.03 is 3% slower.
+        low: lower end of the interval at `confidence`.
+        high: upper end.
+        rounds: how many pairs it rests on.
+        confidence: the share of such intervals that hold the truth.
+    """
+
+    ratio: float
+    low: float
+    high: float
+    rounds: int
+    confidence: float = 0.95
+
+    @property
+    def significant(self) -> bool:
+        """Whether the interval leaves out 1."""
+        return not self.low <= 1.0 <= self.high
+
+    def to_dict(self) -> dict[str, object]:
+        return {
+            "ratio": self.ratio,
+            "ci95" if self.confidence == 0.95 else "ci": [self.low, self.high],
+            "rounds": self.rounds,
+            "significant": self.significant,
+        }
+
+
+def ratio(
+    base: Sequence[int],
+    new: Sequence[int],
+    *,
+    block: int | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Ratio:
+    """Compare samples that were taken in the same rounds.
+
+    Neighbouring rounds are alike (clocks, caches, other processes), so whole runs of rounds are
+    drawn instead of single ones: the moving block bootstrap, Künsch 1989,
+    https://doi.org/10.1214/aos/1176347265. The interval is the percentile interval of the median.
+
+    Args:
+        base: nanoseconds, one per round.
+        new: nanoseconds of the same rounds.
+        block: rounds drawn together; by default the square root of their number.
+        confidence: of the interval.
+        seed: of the drawing; the same samples give the same interval.
+
+    Raises:
+        UsageError: if the two differ in length, are empty, or hold a sample that is not above 0.
+    """
+    if len(base) != len(new) or not base:
+        raise UsageError(
+            f"Paired samples must be of one length and at least 1; these are {len(base)} and "
+            f"{len(new)}: take them with interleave()."
+        )
+    pairs = np.asarray(new, np.float64) / _positive(base)
+    _positive(new)
+    n = len(pairs)
+    size = min(n, block or max(1, round(math.sqrt(n))))
+    # The series is closed to a ring, so that rounds at its ends are drawn as often as the others.
+    ring = np.concatenate([pairs, pairs[: size - 1]])
+    random = np.random.default_rng(seed)
+    offsets = np.arange(size)
+    medians = np.empty(_RESAMPLES)
+    for index in range(_RESAMPLES):
+        starts = random.integers(0, n, math.ceil(n / size))
+        medians[index] = np.median(ring[(starts[:, None] + offsets).ravel()[:n]])
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(medians, [tail, 1 - tail])
+    return Ratio(float(np.median(pairs)), float(low), float(high), n, confidence)
+
+
+def _positive(samples: Sequence[int]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    values = np.asarray(samples, np.float64)
+    if values.min() <= 0:
+        raise UsageError(
+            f"A sample is {int(values.min())} ns: durations of 0 cannot be compared; time more "
+            f"work per call."
+        )
+    return values

@@ -1,0 +1,58 @@
+"""The stored choice for a model on this box, and what a model was opened with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from edgeinfer import cache
+from edgeinfer.machine import this_machine
+
+PREPROCESS = ("host", "graph")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a model was opened with.
+
+    Attributes:
+        source: ``default``, ``tuned`` (a stored measurement) or ``options`` (the user said so).
+        threads: of the session.
+        sessions: how many share the work.
+        preprocess: ``host`` or ``graph``: where scaling and channel order are computed.
+    """
+
+    source: str
+    threads: int
+    sessions: int = 1
+    preprocess: str = "host"
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def plan_key(sha256: str, runtime: str, provider: str, threads: int) -> str:
+    """Everything that a measured choice depends on: another box or version has another key."""
+    machine = this_machine()
+    return cache.key_of(
+        sha256,
+        runtime,
+        provider,
+        threads,
+        machine.cpu,
+        machine.cpus,
+        machine.quota_cpus,
+        machine.kernel,
+    )
+
+
+def stored_preprocess(key: str) -> str | None:
+    """Where preprocessing was measured to be faster, or None where nobody measured."""
+    found = (cache.recall("plans", key) or {}).get("preprocess")
+    return found if found in PREPROCESS else None
+
+
+def store_plan(key: str, preprocess: str, evidence: Mapping[str, Any]) -> None:
+    """Keep a choice with the measurements that justify it."""
+    cache.note("plans", key, {"preprocess": preprocess, "evidence": dict(evidence)})
