@@ -5,8 +5,8 @@ Importing this package loads no other package: everything below is fetched on fi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+# Type checkers take this name as true; importing `typing` would cost more than this whole file.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from edgeinfer.errors import EdgeInferError
     from edgeinfer.frames import Frame

@@ -9,7 +9,6 @@ from pathlib import Path
 from edgeinfer import cache
 from edgeinfer.artifact import ModelFile, read_graph
 from edgeinfer.errors import SpecError
-from edgeinfer.preprocess import embed
 from edgeinfer.spec import InputSpec, ModelSpec
 
 # Raised when `embed` makes something else of the same model: older variants are then not reused.
@@ -58,6 +57,8 @@ def embedded_file(file: ModelFile, spec: ModelSpec) -> tuple[Path, ModelSpec]:
     name = f"{cache.key_of(file.sha256, picture, _REVISION)}.onnx"
     found = cache.stored("graphs", name)
     if found is None:
+        from edgeinfer.preprocess import embed
+
         data = embed(read_graph(file.path), picture).model.SerializeToString(deterministic=True)
         found = cache.store("graphs", name, data) or _without_cache(data)
     return found, fed

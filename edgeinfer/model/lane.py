@@ -12,6 +12,7 @@ from edgeinfer.errors import InputError
 from edgeinfer.frames import Array, Arrays, Frame
 from edgeinfer.geometry import Affine
 from edgeinfer.heads import Head, View
+from edgeinfer.packages import opencv
 from edgeinfer.preprocess import HostPreprocess
 from edgeinfer.providers import Binding, Engine, check_inputs
 from edgeinfer.results import Payload, Result, Served
@@ -49,6 +50,7 @@ class Lane:
         self._picture = next((item for item in fed.inputs if item.kind == "image"), None)
         self._host = None
         if self._picture is not None:
+            opencv().setNumThreads(served.threads)
             self._host = HostPreprocess(self._picture, self._binding.inputs[self._picture.name])
         self._flags = ("fallback",) if served.fallback else ()
 

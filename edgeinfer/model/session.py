@@ -9,7 +9,6 @@ from edgeinfer.artifact import ModelFile, open_model_file
 from edgeinfer.errors import InputError, suggest
 from edgeinfer.machine import usable_cpus
 from edgeinfer.model.options import LoadOptions
-from edgeinfer.packages import opencv
 from edgeinfer.providers import (
     Opening,
     Selected,
@@ -63,7 +62,6 @@ def open_session(path: Path, options: LoadOptions) -> Session:
     try:
         # The child opens the file while this process imports what it needs.
         runtime = runtime_version()
-        opencv().setNumThreads(threads)
         vetting.finish(runtime)
     finally:
         vetting.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from edgeinfer.providers.base import Binding, Device, Engine, Opening, Provider, check_inputs
 from edgeinfer.providers.ort import onnxruntime, runtime_version
-from edgeinfer.providers.probe import probe_all
 from edgeinfer.providers.select import Selected, check_options, open_selected, parse_provider
 from edgeinfer.providers.table import PROVIDERS
 from edgeinfer.providers.vet import Vetting
@@ -23,6 +22,5 @@ __all__ = [
     "onnxruntime",
     "open_selected",
     "parse_provider",
-    "probe_all",
     "runtime_version",
 ]

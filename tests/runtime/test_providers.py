@@ -10,9 +10,10 @@ import pytest
 
 from edgeinfer.errors import InputError, ModelFileError, ProviderError, UsageError
 from edgeinfer.model import LoadOptions, load, open_model
-from edgeinfer.providers import PROVIDERS, Opening, check_inputs, open_selected, probe_all
+from edgeinfer.providers import PROVIDERS, Opening, check_inputs, open_selected
 from edgeinfer.providers.ort import OrtProvider, runtime_message
 from edgeinfer.providers.placement import check_contract, is_costly
+from edgeinfer.providers.probe import probe_all
 from edgeinfer.results import Placement
 from edgeinfer.spec import TensorSpec
 

@@ -119,7 +119,7 @@ def test_the_graph_settles_softmax_or_logits(make_model: MakeModel) -> None:
         ("out = Gemm <transB = 1> (flat, w, b)", "logits"),
     ):
         text = CLASSIFIER.replace("%s", body)
-        text = text.replace("float[2, 192] w", "float[2, 192] w = {%s}" % ", ".join(["0"] * 384))
+        text = text.replace("float[2, 192] w", f"float[2, 192] w = {{{', '.join(['0'] * 384)}}}")
         path = make_model(text.replace("float[2] b", "float[2] b = {0, 1}"), f"{head}.onnx")
         session = open_session(path, LoadOptions())
         assert session.resolve(LoadOptions()).head == head
