@@ -1,0 +1,89 @@
+"""What an export is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeinfer.errors import UsageError, suggest
+from edgeinfer.spec import ModelSpec
+
+PRECISIONS = ("fp32", "int8")
+_LATER_PRECISIONS = ("fp16", "int8-dynamic")
+TARGETS = ("x86-any", "x86-vnni", "arm")
+_LATER_TARGETS = ("tensorrt", "openvino")
+FRAMEWORKS = ("auto", "onnx")
+CALIBRATION_METHODS = ("minmax", "percentile", "entropy")
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How to export a model.
+
+    Attributes:
+        precision: ``fp32`` or ``int8``.
+        target: what kind of box INT8 is for: ``x86-any`` (7-bit weights, right on every x86-64),
+            ``x86-vnni`` (8-bit weights, wrong without VNNI), ``arm``.
+        framework: where the source comes from; ``auto`` looks at the file.
+        calibration: folder of pictures, or an .npz file, that INT8 ranges are measured on.
+        calibration_method: ``minmax``, ``percentile`` or ``entropy``.
+        validation: labelled data for the metric before and after.
+        max_drop: how far the metric may fall, as a share: 0.01 is one point; None for any.
+        spec: a spec, or a spec file that overrides what the source says.
+        task: overrides the source's task.
+        head: overrides the source's head.
+        labels: file of labels that overrides the source's.
+    """
+
+    precision: str = "fp32"
+    target: str = "x86-any"
+    framework: str = "auto"
+    calibration: Path | None = None
+    calibration_method: str = "minmax"
+    validation: str | None = None
+    max_drop: float | None = None
+    spec: ModelSpec | Path | None = None
+    task: str | None = None
+    head: str | None = None
+    labels: Path | None = None
+
+    def __post_init__(self) -> None:
+        _choose("precision", self.precision, PRECISIONS, _LATER_PRECISIONS)
+        _choose("target", self.target, TARGETS, _LATER_TARGETS)
+        _choose("framework", self.framework, FRAMEWORKS, _LATER_FRAMEWORKS)
+        _choose("calibration method", self.calibration_method, CALIBRATION_METHODS)
+        if self.precision == "int8" and self.calibration is None:
+            raise UsageError(
+                "INT8 needs calibration data, from which the ranges of values are measured: give "
+                "--calibration DIR with 50 to 500 typical pictures, or an .npz file of inputs."
+            )
+        if self.max_drop is not None:
+            if not 0 <= self.max_drop <= 1:
+                raise UsageError(f"max_drop is {self.max_drop:g}, not between 0 and 1 (1% is 0.01)")
+            if self.validation is None:
+                raise UsageError("--max-drop needs labelled data to measure on: --validation DATA.")
+
+
+_LATER_FRAMEWORKS = (
+    "pytorch",
+    "torchscript",
+    "keras",
+    "tensorflow",
+    "tflite",
+    "transformers",
+    "sklearn",
+    "caffe",
+    "mxnet",
+    "darknet",
+    "paddle",
+)
+
+
+def _choose(what: str, name: str, known: tuple[str, ...], later: tuple[str, ...] = ()) -> None:
+    if name in known:
+        return
+    if name in later:
+        raise UsageError(
+            f"The {what} '{name}' is not supported in this version. Known: {', '.join(known)}."
+        )
+    raise UsageError(f"There is no {what} '{name}'. {suggest(name, known)}")

@@ -1,0 +1,1 @@
+"""Quantization, and everything else on the workstation side that runs ONNX Runtime itself."""

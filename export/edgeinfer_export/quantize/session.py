@@ -1,0 +1,54 @@
+"""A plain session, to compare files: every input in, every output out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edgeinfer.errors import ModelFileError
+from edgeinfer.frames import Array
+from edgeinfer.machine import usable_cpus
+from edgeinfer.providers import onnxruntime
+from edgeinfer.providers.ort import runtime_message
+
+
+class Session:
+    """An ONNX file on the CPU provider."""
+
+    def __init__(self, path: Path) -> None:
+        """Open a file that is known to be harmless.
+
+        Raises:
+            ModelFileError: if ONNX Runtime refuses it.
+        """
+        ort = onnxruntime()
+        settings = ort.SessionOptions()
+        settings.log_severity_level = 4
+        settings.intra_op_num_threads = usable_cpus()
+        settings.inter_op_num_threads = 1
+        try:
+            self._session: Any = ort.InferenceSession(
+                str(path), settings, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            raise ModelFileError(
+                f"ONNX Runtime cannot open {path.name}: {runtime_message(error)}."
+            ) from error
+        self.outputs = tuple(item.name for item in self._session.get_outputs())
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs by name.
+
+        Raises:
+            ModelFileError: if the model cannot be run on these inputs.
+        """
+        try:
+            values = self._session.run(None, dict(inputs))
+        except Exception as error:
+            shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in inputs.items())
+            raise ModelFileError(
+                f"The model cannot be run on {shapes}: {runtime_message(error)}. Give typical "
+                f"inputs with --calibration FILE.npz."
+            ) from error
+        return dict(zip(self.outputs, values, strict=True))

@@ -1,0 +1,56 @@
+"""What an export brought about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgeinfer.results import finite
+from edgeinfer.spec import ModelSpec
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A model file that was written, and the evidence that it is still the same model.
+
+    Attributes:
+        output: the file.
+        sha256: its hash.
+        precision: ``fp32`` or ``int8``.
+        target: the kind of box it is for, None for any.
+        spec: as stamped into the file.
+        parity: how far its outputs are from the source's, see `steps.verify`.
+        metric: ``before`` and ``after``: the task metric on the validation data, else empty.
+        kept_float: nodes that were left in float.
+        variants: other files of the same source, linked by hash: the source itself.
+        notes: what was guessed, left out or cannot be said.
+    """
+
+    output: Path
+    sha256: str
+    precision: str
+    target: str | None
+    spec: ModelSpec
+    parity: Mapping[str, Any]
+    metric: Mapping[str, Mapping[str, float]]
+    kept_float: tuple[str, ...] = ()
+    variants: tuple[Mapping[str, str], ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of `export`; a number that does not exist is null."""
+        document = {
+            "output": str(self.output),
+            "sha256": self.sha256,
+            "precision": self.precision,
+            "target": self.target,
+            "parity": dict(self.parity),
+            "metric": {key: dict(value) for key, value in self.metric.items()},
+            "kept_float": list(self.kept_float),
+            "variants": [dict(variant) for variant in self.variants],
+            "notes": list(self.notes),
+        }
+        clean: dict[str, Any] = finite(document)[0]
+        return clean

@@ -1,0 +1,1 @@
+"""What happens to a graph on its way: one step per file."""

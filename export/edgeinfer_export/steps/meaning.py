@@ -1,0 +1,51 @@
+"""Find out what a source model means, before any session of it exists."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgeinfer.resolve import Opened, Overrides, resolve
+from edgeinfer.spec import ModelSpec, TensorSpec
+from edgeinfer_export.options import ExportOptions
+from edgeinfer_export.sources import SourceModel
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def spec_of(source: SourceModel, options: ExportOptions) -> ModelSpec:
+    """What the source expects and means, by the rules that the runtime uses.
+
+    Raises:
+        SpecError: if it is unknown, ambiguous or contradicts the graph.
+        UsageError: for a task or head that does not exist.
+    """
+    if isinstance(options.spec, ModelSpec):
+        return options.spec
+    graph = source.model.graph
+    weights = {tensor.name for tensor in graph.initializer}
+    opened = Opened(
+        path=source.path,
+        inputs=tuple(tensor_spec(value) for value in graph.input if value.name not in weights),
+        outputs=tuple(tensor_spec(value) for value in graph.output),
+        metadata={entry.key: entry.value for entry in source.model.metadata_props},
+    )
+    overrides = Overrides(
+        spec=options.spec, task=options.task, head=options.head, labels=options.labels
+    )
+    return resolve(opened, overrides)
+
+
+def tensor_spec(value: onnx.ValueInfoProto) -> TensorSpec:
+    """Name, type and shape of a graph's input or output; unnamed free dimensions become ``?``."""
+    import onnx
+
+    kind = value.type.tensor_type
+    shape = tuple(
+        dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or "?")
+        for dim in kind.shape.dim
+    )
+    dtype = "unknown"
+    if kind.elem_type != onnx.TensorProto.UNDEFINED:
+        dtype = str(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
+    return TensorSpec(value.name, dtype, shape)

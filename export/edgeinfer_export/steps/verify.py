@@ -1,0 +1,129 @@
+"""Hold a written file against its source: same inputs, how far apart are the outputs?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeinfer.errors import CheckFailed
+from edgeinfer.frames import Array
+from edgeinfer_export.quantize.calibration import Calibration
+from edgeinfer_export.quantize.session import Session
+
+# Conversion alone reorders float32 sums: a few units in the seventh digit, grown over the layers.
+FP32_TOLERANCE = 1e-4
+_MAX_SAMPLES = 16
+
+
+class _Apart:
+    """Differences of one output, collected over samples."""
+
+    def __init__(self) -> None:
+        self.low, self.high = math.inf, -math.inf
+        self.worst = self.total = 0.0
+        self.count = 0
+        self.values: set[float] = set()
+
+    def add(self, reference: Array, other: Array) -> None:
+        if reference.shape != other.shape:
+            self.worst = math.inf
+            return
+        if reference.size == 0:
+            return
+        a, b = np.asarray(reference, np.float64), np.asarray(other, np.float64)
+        self.low = min(self.low, float(np.nanmin(a, initial=math.inf)))
+        self.high = max(self.high, float(np.nanmax(a, initial=-math.inf)))
+        # The same infinity or NaN at the same place is no difference; on one side only, it is.
+        apart = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
+        apart = np.where(np.isnan(apart), math.inf, apart)
+        self.worst = max(self.worst, float(apart.max()))
+        self.total += float(apart.sum())
+        self.count += apart.size
+        self.values.update((float(b.flat[0]), float(b.max()), float(b.min())))
+
+    @property
+    def span(self) -> float:
+        """The reference's range over all samples, 1 where it never changes."""
+        span = self.high - self.low
+        return span if math.isfinite(span) and span > 0 else 1.0
+
+    @property
+    def dead(self) -> bool:
+        """Whether this output is one constant where the reference's is none."""
+        return len(self.values) == 1 and self.high > self.low
+
+    def to_dict(self) -> dict[str, float]:
+        mean = self.total / self.count if self.count else 0.0
+        return {"max": self.worst / self.span, "mean": mean / self.span}
+
+
+def parity(source: Path, output: Path, inputs: Calibration) -> dict[str, Any]:
+    """Compare two files on the same inputs.
+
+    Args:
+        source: the reference.
+        output: what was made of it.
+        inputs: at most 16 of them are used, evenly chosen.
+
+    Returns:
+        ``outputs``: for each, the largest (``max``) and the mean difference as a share of the
+        reference's range; ``samples``; ``inputs``: what they were made from.
+
+    Raises:
+        CheckFailed: if an output of the new file is missing, or constant where the reference's
+            is not.
+        ModelFileError: if one of the files cannot be run on these inputs.
+    """
+    reference, other = Session(source), Session(output)
+    apart = {name: _Apart() for name in reference.outputs}
+    missing = [name for name in reference.outputs if name not in other.outputs]
+    if missing:
+        raise CheckFailed(f"The exported model lacks the output {', '.join(missing)}.")
+    chosen = sample_numbers(len(inputs), _MAX_SAMPLES)
+    for index in chosen:
+        fed = inputs.inputs(index)
+        wanted, got = reference.run(fed), other.run(fed)
+        for name, found in apart.items():
+            if wanted[name].dtype.kind in "fiub":
+                found.add(wanted[name], got[name])
+    for name, found in apart.items():
+        if found.dead:
+            raise CheckFailed(
+                f"The exported model's output '{name}' is always {found.values.pop():g}, while the "
+                f"source's runs from {found.low:g} to {found.high:g}: it would see nothing. "
+                f"Calibrate on typical data, or export with --precision fp32."
+            )
+    return {
+        "outputs": {name: found.to_dict() for name, found in apart.items()},
+        "samples": len(chosen),
+        "inputs": inputs.kind,
+    }
+
+
+def check_fp32(found: Mapping[str, Any]) -> None:
+    """Refuse an FP32 file whose outputs are not the source's.
+
+    Raises:
+        CheckFailed: naming the output that is furthest away.
+    """
+    outputs: Mapping[str, Mapping[str, float]] = found["outputs"]
+    name, worst = max(
+        ((name, figures["max"]) for name, figures in outputs.items()), key=lambda pair: pair[1]
+    )
+    if not worst <= FP32_TOLERANCE:
+        raise CheckFailed(
+            f"The exported model's output '{name}' differs from the source's by {worst:.2g} of its "
+            f"range, more than {FP32_TOLERANCE:g}: the conversion changed the model. Report this "
+            f"with the model, and keep the source."
+        )
+
+
+def sample_numbers(count: int, most: int) -> Sequence[int]:
+    """At most so many numbers below a count, evenly spread: the same on every run."""
+    if count <= most:
+        return range(count)
+    return [int(number) for number in np.linspace(0, count - 1, most).round()]
