@@ -143,8 +143,10 @@ def match_labels(
 ) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
     """Which class of the model each class of the dataset is.
 
-    The same names in another order are matched by name. Data for classification may hold fewer
-    classes than the model knows; for detection that would count right answers as false ones.
+    The same names in another order are matched by name; lists that agree at most places are the
+    same list in another spelling (COCO's `motorcycle` is Darknet's `motorbike`). Data for
+    classification may hold fewer classes than the model knows; for detection that would count
+    right answers as false ones.
 
     Args:
         ours: the dataset's labels, empty where it holds numbers only.
@@ -165,6 +167,9 @@ def match_labels(
     wanted = [_plain(label) for label in ours]
     known = {_plain(label): position for position, label in enumerate(models)}
     missing = [label for label, plain in zip(ours, wanted, strict=True) if plain not in known]
+    if missing and _same_list(wanted, [_plain(label) for label in models]):
+        note = f"some classes are spelled in another way ({_listed(missing)}); taken by number"
+        return None, (note,)
     partial = len(set(wanted)) < len(known)
     if missing or (partial and task != "classify") or len(set(wanted)) < len(wanted):
         raise SpecError(
@@ -175,6 +180,13 @@ def match_labels(
             "the spelling differs), or a dataset with its classes."
         )
     return np.array([known[plain] for plain in wanted], np.int64), ()
+
+
+def _same_list(wanted: Sequence[str], known: Sequence[str]) -> bool:
+    if len(wanted) != len(known):
+        return False
+    agreeing = sum(a == b for a, b in zip(wanted, known, strict=True))
+    return agreeing >= 0.75 * len(known)
 
 
 def _plain(label: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgeinfer.errors import UsageError
 from edgeinfer.timing import now_ns
@@ -90,6 +91,20 @@ class Ratio:
         }
 
 
+@dataclass(frozen=True)
+class Difference:
+    """How many nanoseconds longer one alternative takes than another: the median over the rounds.
+
+    `low`, `high`, `rounds` and `confidence` are those of `Ratio`.
+    """
+
+    ns: float
+    low: float
+    high: float
+    rounds: int
+    confidence: float = 0.95
+
+
 def ratio(
     base: Sequence[int],
     new: Sequence[int],
@@ -114,13 +129,53 @@ def ratio(
     Raises:
         UsageError: if the two differ in length, are empty, or hold a sample that is not above 0.
     """
+    _check_pairs(base, new)
+    pairs = _positive(new) / _positive(base)
+    low, high = _interval(pairs, block, confidence, seed)
+    return Ratio(float(np.median(pairs)), low, high, len(pairs), confidence)
+
+
+def difference(
+    base: Sequence[int],
+    new: Sequence[int],
+    *,
+    block: int | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Difference:
+    """Like `ratio`, for new - base in nanoseconds.
+
+    Raises:
+        UsageError: if the two differ in length or are empty.
+    """
+    _check_pairs(base, new)
+    pairs = np.asarray(new, np.float64) - np.asarray(base, np.float64)
+    low, high = _interval(pairs, block, confidence, seed)
+    return Difference(float(np.median(pairs)), low, high, len(pairs), confidence)
+
+
+def _check_pairs(base: Sequence[int], new: Sequence[int]) -> None:
     if len(base) != len(new) or not base:
         raise UsageError(
             f"Paired samples must be of one length and at least 1; these are {len(base)} and "
             f"{len(new)}: take them with interleave()."
         )
-    pairs = np.asarray(new, np.float64) / _positive(base)
-    _positive(new)
+
+
+def _positive(samples: Sequence[int]) -> NDArray[np.float64]:
+    values = np.asarray(samples, np.float64)
+    if values.min() <= 0:
+        raise UsageError(
+            f"A sample is {int(values.min())} ns: durations of 0 cannot be compared; time more "
+            f"work per call."
+        )
+    return values
+
+
+def _interval(
+    pairs: NDArray[np.float64], block: int | None, confidence: float, seed: int
+) -> tuple[float, float]:
+    """Percentile interval of the median under the moving block bootstrap."""
     n = len(pairs)
     size = min(n, block or max(1, round(math.sqrt(n))))
     # The series is closed to a ring, so that rounds at its ends are drawn as often as the others.
@@ -133,14 +188,4 @@ def ratio(
         medians[index] = np.median(ring[(starts[:, None] + offsets).ravel()[:n]])
     tail = (1 - confidence) / 2
     low, high = np.quantile(medians, [tail, 1 - tail])
-    return Ratio(float(np.median(pairs)), float(low), float(high), n, confidence)
-
-
-def _positive(samples: Sequence[int]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    values = np.asarray(samples, np.float64)
-    if values.min() <= 0:
-        raise UsageError(
-            f"A sample is {int(values.min())} ns: durations of 0 cannot be compared; time more "
-            f"work per call."
-        )
-    return values
+    return float(low), float(high)

@@ -122,6 +122,9 @@ def _complete(opened: Opened, fields: dict[str, Any], origin: str) -> ModelSpec:
         name = head_named(fields["head"]).name
     else:
         name, graph = _guessed_head(opened, fields, graph, seen, notes)
+        if origin == "ultralytics":
+            # Its metadata says the task and the classes; the shape settles the rest.
+            notes.clear()
     head = HEADS[name]
     if "head" in fields or origin != "guessed":
         reason = head.why_not(dataclasses.replace(graph, guessing="head" not in fields))

@@ -11,7 +11,7 @@ import pytest
 
 from edgeinfer.datasets import BoxTruth, ClassTruth, Sample
 from edgeinfer.errors import SpecError, UsageError
-from edgeinfer.evaluate import evaluate
+from edgeinfer.evaluate import evaluate, match_labels
 from edgeinfer.frames import Array, frame_from_array
 from edgeinfer.results import Classes, Detections, Payload, Placement, Result, Served
 from edgeinfer.spec import ModelSpec
@@ -125,3 +125,13 @@ def test_the_json_is_valid_where_a_figure_does_not_exist() -> None:
     assert document["metrics"]["map50"] is None
     assert (document["task"], document["n"]) == ("detect", 1)
     json.dumps(document, allow_nan=False)
+
+
+def test_lists_that_differ_in_spelling_only_are_matched_by_number_and_that_is_said() -> None:
+    ours = ["person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck"]
+    models = ["person", "bicycle", "car", "motorbike", "airplane", "bus", "train", "truck"]
+    found, notes = match_labels(ours, models, "detect")
+    assert found is None
+    assert "motorcycle" in notes[0]
+    with pytest.raises(SpecError, match="motorcycle"):
+        match_labels(ours, list(reversed(models)), "detect")

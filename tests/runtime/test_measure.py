@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgeinfer.errors import UsageError
-from edgeinfer.measure import Ratio, interleave, ratio
+from edgeinfer.measure import Difference, Ratio, difference, interleave, ratio
 from edgeinfer.testing import FakeClock
 
 
@@ -96,6 +96,15 @@ def test_one_round_gives_a_ratio_without_width() -> None:
 def test_samples_that_are_no_pairs_are_refused(base: list[int], new: list[int]) -> None:
     with pytest.raises(UsageError):
         ratio(base, new)
+
+
+def test_a_constant_extra_cost_comes_back_in_nanoseconds() -> None:
+    base = noisy(3, 300)
+    assert difference(base, [value + 500 for value in base]) == Difference(500, 500, 500, 300)
+    found = difference(base, [value + 300_000 for value in noisy(4, 300)])
+    assert found.low < 300_000 < found.high
+    with pytest.raises(UsageError):
+        difference([1, 2], [1])
 
 
 def test_a_ratio_says_in_json_whether_it_is_significant() -> None:

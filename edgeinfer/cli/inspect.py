@@ -1,0 +1,69 @@
+"""`edgeinfer inspect`: what a model file is and what the runtime will do with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgeinfer.cli.options import PATH, format_option, model_options
+from edgeinfer.cli.output import print_json
+
+if TYPE_CHECKING:
+    from edgeinfer.model import LoadOptions
+
+
+@click.command(name="inspect")
+@click.argument("model", type=PATH)
+@model_options
+@format_option
+def command(
+    model: Path, load_options: LoadOptions, measure_preprocess: bool, output_format: str
+) -> None:
+    """Show what MODEL is, what it expects and means, and what will run it."""
+    from edgeinfer.describe import describe_model
+
+    found = describe_model(model, load_options)
+    if output_format == "json":
+        print_json(found)
+    else:
+        print(_text(found))
+
+
+def _text(found: dict[str, Any]) -> str:
+    ops = sorted(found["op_types"].items(), key=lambda pair: (-pair[1], pair[0]))
+    rows = [
+        ("file", found["path"]),
+        ("sha256", found["sha256"]),
+        ("opset", ", ".join(f"{name or 'ai.onnx'} {v}" for name, v in found["opsets"].items())),
+        ("precision", found["precision"]),
+        ("inputs", "; ".join(f"{i['name']} {i['dtype']} {i['shape']}" for i in found["inputs"])),
+        ("outputs", "; ".join(f"{i['name']} {i['dtype']} {i['shape']}" for i in found["outputs"])),
+        ("nodes", f"{found['nodes']}: " + ", ".join(f"{count} {op}" for op, count in ops[:8])),
+    ]
+    spec = found["spec"]
+    if spec is not None:
+        labels = spec["labels"]
+        named = f"{len(labels)} labels ({', '.join(labels[:5])}, ...)" if labels else "no labels"
+        rows.append(("task", f"{spec['task']}, head {spec['head']}, {named}"))
+        rows += [("input spec", _input_text(item)) for item in spec["inputs"]]
+        rows.append(("spec from", found["spec_source"]))
+    served = found["served"]
+    counted = served["placement"]["providers"]
+    where = ", ".join(f"{name} {item['nodes']} nodes" for name, item in counted.items())
+    rows.append(("runs on", f"{served['provider']} ({served['provider_impl']}): {where}"))
+    rows += [("skipped", f"{k}: {v}") for k, v in served["skipped_providers"].items()]
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{name.ljust(width)}  {value}" for name, value in rows]
+    return "\n".join(lines + [f"warning: {text}" for text in found["warnings"]])
+
+
+def _input_text(item: dict[str, Any]) -> str:
+    if item["kind"] == "tensor":
+        return f"{item['name']}: {item['dtype']} array"
+    height, width = item["size_hw"]
+    return (
+        f"{item['name']}: {width}x{height} {item['resize']}, {item['color']} {item['layout']} "
+        f"{item['dtype']}, (pixel * {item['scale']:.6g} - {item['mean']}) / {item['std']}"
+    )

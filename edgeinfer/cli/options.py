@@ -1,0 +1,159 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import click
+
+from edgeinfer.errors import UsageError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+PATH = click.Path(path_type=Path)
+
+format_option = click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="What stdout holds: text for people, or one JSON document.",
+)
+
+_MODEL_OPTIONS = (
+    click.option(
+        "--provider",
+        default="auto",
+        show_default=True,
+        metavar="NAME[:DEVICE]",
+        help="Execution provider: auto, cpu, cuda, tensorrt or openvino. A named one runs, or "
+        "opening fails.",
+    ),
+    click.option(
+        "--provider-option",
+        "provider_options",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="An option of the named provider; repeatable.",
+    ),
+    click.option(
+        "--allow-fallback",
+        is_flag=True,
+        help="Let the CPU take over when the named provider does not run; every result says so. "
+        "[default: off]",
+    ),
+    click.option(
+        "--max-cpu-nodes",
+        type=click.IntRange(min=0),
+        help="Fail when more nodes than this land on the CPU. [default: no limit]",
+    ),
+    click.option(
+        "--threads",
+        type=click.IntRange(1, 1024),
+        help="Threads for inference, preprocessing and decoding. [default: what the box grants]",
+    ),
+    click.option("--spec", type=PATH, help="JSON that overrides what the model says of itself."),
+    click.option("--task", help="detect, classify or tensor. [default: what the model says]"),
+    click.option(
+        "--head",
+        help="What comes out of the graph: yolov8, yolov5, end2end, yolox, softmax, logits or "
+        "tensor. [default: what the model says]",
+    ),
+    click.option("--labels", type=PATH, help="One label per line, or a JSON or YAML list."),
+    click.option(
+        "--input-shape",
+        "input_shapes",
+        multiple=True,
+        metavar="NAME:1x3x640x640",
+        help="Full shape of an input that the file leaves open; repeatable.",
+    ),
+    click.option(
+        "--score-threshold",
+        type=click.FloatRange(0, 1),
+        help="Drop results below this score. [default: the model's, else 0.25 for boxes]",
+    ),
+    click.option(
+        "--iou-threshold",
+        type=click.FloatRange(0, 1),
+        help="Overlap above which the worse of two boxes is dropped. [default: the model's, else "
+        "0.45]",
+    ),
+    click.option(
+        "--max-detections",
+        type=click.IntRange(min=1),
+        help="Most boxes per frame. [default: 300]",
+    ),
+    click.option(
+        "--classes", metavar="A,B", help="Report these labels (or numbers) only. [default: all]"
+    ),
+    click.option(
+        "--preprocess",
+        type=click.Choice(["host", "graph", "auto"]),
+        help="Where pixels are scaled: on the host, in the graph, or wherever a measurement made "
+        "now says (it is stored). [default: the stored measurement, else host]",
+    ),
+)
+
+
+def model_options(function: Callable[..., R]) -> Callable[..., R]:
+    """Add the options of INTERFACE.md's list "Common to run, bench, tune, validate".
+
+    The function gets one argument `load_options` in place of all of them.
+    """
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> R:
+        from edgeinfer.model import LoadOptions
+
+        preprocess = kwargs.pop("preprocess")
+        classes = kwargs.pop("classes")
+        options = LoadOptions(
+            provider=kwargs.pop("provider"),
+            provider_options=_pairs(kwargs.pop("provider_options")),
+            allow_fallback=kwargs.pop("allow_fallback"),
+            max_cpu_nodes=kwargs.pop("max_cpu_nodes"),
+            threads=kwargs.pop("threads"),
+            spec=kwargs.pop("spec"),
+            task=kwargs.pop("task"),
+            head=kwargs.pop("head"),
+            labels=kwargs.pop("labels"),
+            input_shapes=dict(_shape(text) for text in kwargs.pop("input_shapes")),
+            score_threshold=kwargs.pop("score_threshold"),
+            iou_threshold=kwargs.pop("iou_threshold"),
+            max_detections=kwargs.pop("max_detections"),
+            classes=tuple(name.strip() for name in classes.split(",")) if classes else (),
+            preprocess=None if preprocess == "auto" else preprocess,
+        )
+        return function(
+            *args, load_options=options, measure_preprocess=preprocess == "auto", **kwargs
+        )
+
+    for option in reversed(_MODEL_OPTIONS):
+        wrapper = option(wrapper)
+    return wrapper
+
+
+def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--provider-option takes KEY=VALUE, not '{text}'.")
+        pairs[key] = value
+    return pairs
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    name, colon, sizes = text.rpartition(":")
+    try:
+        shape = tuple(int(size) for size in sizes.split("x"))
+    except ValueError:
+        shape = ()
+    if not colon or not shape or min(shape) < 1:
+        raise UsageError(f"--input-shape takes NAME:1x3x640x640, not '{text}'.")
+    return name, shape

@@ -1,0 +1,224 @@
+"""`edgeinfer run`: frames in, typed results out."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgeinfer.cli.options import PATH, format_option, model_options
+from edgeinfer.cli.output import print_json, progress, say, say_notes, summary_text
+from edgeinfer.errors import EdgeInferError, UsageError
+
+if TYPE_CHECKING:
+    from edgeinfer.model import LoadOptions, Model
+    from edgeinfer.pipeline import Outcome, Run, RunOptions
+    from edgeinfer.sinks import Sink
+    from edgeinfer.sources import Source
+
+SYNTHETIC = "synthetic"
+_SYNTHETIC_FRAMES = 100
+
+
+@click.command(name="run")
+@click.argument("model", type=PATH)
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@model_options
+@click.option("--json", "json_path", metavar="FILE|-", help="Results as JSON lines.")
+@click.option("--output", type=PATH, help="Annotated picture, folder of pictures, or video.")
+@click.option("--frames", type=click.IntRange(min=1), help="Stop after N frames. [default: all]")
+@click.option(
+    "--stride", type=click.IntRange(min=1), default=1, show_default=True, help="Take every Nth."
+)
+@click.option(
+    "--policy",
+    type=click.Choice(["all", "latest"]),
+    help="Take every frame, or drop those that nobody took in time. [default: all for files, "
+    "latest for live sources]",
+)
+@click.option(
+    "--on-error",
+    type=click.Choice(["stop", "skip"]),
+    default="stop",
+    show_default=True,
+    help="What to do with a frame that cannot be used.",
+)
+@format_option
+def command(
+    model: Path,
+    sources: tuple[str, ...],
+    load_options: LoadOptions,
+    measure_preprocess: bool,
+    json_path: str | None,
+    output: Path | None,
+    frames: int | None,
+    stride: int,
+    policy: str | None,
+    on_error: str,
+    output_format: str,
+) -> None:
+    """Run MODEL on every SOURCE: a picture, a folder, a glob, a video, camera:0, rtsp://..., a
+    .npy or .npz, or synthetic[:WxH]."""
+    if json_path == "-" and output_format == "json":
+        raise UsageError("--json - and --format json both want stdout: give --json a file.")
+    from edgeinfer.files import check_writable
+    from edgeinfer.model import open_model
+    from edgeinfer.pipeline import RunOptions
+    from edgeinfer.sources import open_sources
+    from edgeinfer.tune import choose_preprocess
+
+    _check_apart([model, *map(Path, sources)], json_path, output)
+    if json_path not in (None, "-"):
+        check_writable(Path(str(json_path)))
+    with ExitStack() as stack:
+        early = None
+        if not any(text.startswith(SYNTHETIC) for text in sources):
+            # Opened first: its decoder starts while the model opens.
+            early = open_sources(sources, stride=stride, threads=load_options.threads or 1)
+            stack.callback(early.close)
+        if measure_preprocess:
+            say(choose_preprocess(model, load_options).text())
+        loaded = stack.enter_context(open_model(model, load_options))
+        say_notes(loaded.spec.notes)
+        source = early or _made_to_measure(sources, loaded, stride)
+        stack.callback(source.close)
+        sinks = _sinks(json_path, output, source)
+        options = RunOptions(
+            policy=policy or ("latest" if source.info.live else "all"),
+            frames=_limit(frames, source),
+            skip_errors=on_error == "skip",
+            lanes=1 if source.info.live else 2,
+        )
+        quiet = json_path == "-" or output_format == "json"
+        summary = _drive(loaded, source, sinks, options, quiet)
+    for note in source.notes:
+        say(f"edgeinfer: {note}")
+    _report(summary, output_format, quiet)
+    if summary["errors"]:
+        raise EdgeInferError(f"{summary['errors']} frames could not be used; the JSON says which.")
+    if summary["frames"] == 0:
+        raise EdgeInferError(f"No frame came from {', '.join(sources)}.")
+
+
+def _drive(
+    model: Model, source: Source, sinks: list[Sink], options: RunOptions, quiet: bool
+) -> dict[str, Any]:
+    from edgeinfer.pipeline import Run
+    from edgeinfer.sinks import ReaderGone
+
+    with progress("frames", _total(source, options.frames)) as show:
+        teller = _Teller(quiet or source.info.kind in ("video", "synthetic"), show)
+        run = Run(model, source, sinks, options, teller)
+        try:
+            with _terminating(run):
+                return run.run()
+        except ReaderGone as error:
+            raise BrokenPipeError from error
+
+
+def _check_apart(inputs: list[Path], json_path: str | None, output: Path | None) -> None:
+    """Refuse to write over what is read."""
+    wanted = [output] if output is not None else []
+    wanted += [Path(json_path)] if json_path not in (None, "-") and json_path else []
+    for path in wanted:
+        for read in inputs:
+            if read.exists() and path.exists() and path.samefile(read):
+                raise UsageError(f"{path} is read by this run and cannot be written: name another.")
+
+
+def _limit(frames: int | None, source: Source) -> int | None:
+    """Synthetic frames never end: without a number they stop after a while."""
+    if frames is None and source.info.kind == "synthetic" and source.info.frame_count is None:
+        say(f"edgeinfer: {_SYNTHETIC_FRAMES} synthetic frames; --frames says how many.")
+        return _SYNTHETIC_FRAMES
+    return frames
+
+
+def _made_to_measure(sources: tuple[str, ...], model: Model, stride: int) -> Source:
+    """Sources among which some are synthetic: those are made to the model's measure."""
+    from edgeinfer.sources import RandomArrays, open_sources
+
+    if model.size_wh is None and sources == (SYNTHETIC,):
+        return RandomArrays(model.inputs)
+    return open_sources(sources, size_wh=model.size_wh, stride=stride)
+
+
+def _sinks(json_path: str | None, output: Path | None, source: Source) -> list[Sink]:
+    from edgeinfer.sinks import JsonLines, open_sink
+
+    sinks: list[Sink] = []
+    if json_path is not None:
+        sinks.append(JsonLines(sys.stdout if json_path == "-" else Path(json_path)))
+    if output is not None:
+        sinks.append(open_sink(output, source.info))
+    return sinks
+
+
+def _total(source: Source, frames: int | None) -> int | None:
+    counts = [count for count in (frames, source.info.frame_count) if count is not None]
+    return min(counts, default=None)
+
+
+class _Teller:
+    """Prints a line per picture, or moves the progress bar."""
+
+    def __init__(self, quiet: bool, show: Any) -> None:
+        self._quiet = quiet
+        self._show = show
+        self._done = 0
+
+    def __call__(self, outcome: Outcome) -> None:
+        self._done += 1
+        self._show(self._done)
+        if outcome.error is not None:
+            say(f"edgeinfer: skipped a frame: {outcome.error}")
+        elif outcome.result is not None and not self._quiet:
+            print(describe(outcome.result.to_dict()), flush=True)
+
+
+def describe(line: dict[str, Any]) -> str:
+    """One result for people: ``bus.jpg: 4 person, 1 bus (31.2 ms)``."""
+    from edgeinfer.timing import format_ns
+
+    if line["task"] == "detect":
+        counts: dict[str, int] = {}
+        for item in line["detections"]:
+            counts[item["label"]] = counts.get(item["label"], 0) + 1
+        found = ", ".join(f"{count} {label}" for label, count in counts.items()) or "nothing"
+    elif line["task"] == "classify":
+        found = ", ".join(f"{item['label']} {item['score']:.1%}" for item in line["classes"])
+    else:
+        found = ", ".join(
+            f"{name} {item['dtype']} {item['shape']}" for name, item in line["outputs"].items()
+        )
+    flags = f" [{', '.join(line['flags'])}]" if line["flags"] else ""
+    return f"{line['source']} #{line['frame']}: {found} ({format_ns(line['latency_ns'])}){flags}"
+
+
+@contextmanager
+def _terminating(run: Run) -> Iterator[None]:
+    """End cleanly on SIGTERM: what is in work is finished, files are closed, the exit code is 0."""
+    try:
+        before = signal.signal(signal.SIGTERM, lambda *_: run.stop())
+    except ValueError:
+        # Not the main thread (a test, an embedding program): signals are not ours to take.
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _report(summary: dict[str, Any], output_format: str, quiet: bool) -> None:
+    if output_format == "json":
+        print_json(summary)
+    elif quiet:
+        say(summary_text(summary))
+    else:
+        print(summary_text(summary))

@@ -1,0 +1,56 @@
+"""`edgeinfer validate`: a model's task metric on labelled data."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgeinfer.cli.options import PATH, format_option, model_options
+from edgeinfer.cli.output import print_json, progress, say, say_notes
+
+if TYPE_CHECKING:
+    from edgeinfer.model import LoadOptions
+
+
+@click.command(name="validate")
+@click.argument("model", type=PATH)
+@click.argument("dataset")
+@model_options
+@format_option
+def command(
+    model: Path,
+    dataset: str,
+    load_options: LoadOptions,
+    measure_preprocess: bool,
+    output_format: str,
+) -> None:
+    """Measure MODEL's task metric on DATASET: a YOLO data.yaml, a folder with images/ and labels/,
+    or a folder per class."""
+    from edgeinfer.datasets import open_dataset
+    from edgeinfer.evaluate import DETECTION_LIMIT, SCORE_FLOOR, evaluate
+    from edgeinfer.model import open_model
+
+    data = open_dataset(dataset)
+    if data.task == "detect":
+        # Average precision needs the weak detections, too.
+        load_options = dataclasses.replace(
+            load_options,
+            score_threshold=load_options.score_threshold or SCORE_FLOOR,
+            max_detections=load_options.max_detections or DETECTION_LIMIT,
+        )
+    with open_model(model, load_options) as loaded:
+        say_notes(loaded.spec.notes)
+        with progress("pictures", len(data)) as show:
+            found = evaluate(loaded, data, progress=lambda done, total: show(done))
+    for note in found.notes:
+        say(f"edgeinfer: {note}")
+    document = found.to_dict()
+    if output_format == "json":
+        print_json(document)
+        return
+    print(f"{found.dataset}: {found.n} pictures, task {found.task}")
+    for name, value in document["metrics"].items():
+        print(f"{name:12} {'-' if value is None else f'{value:.4f}'}")

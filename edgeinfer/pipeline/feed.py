@@ -1,0 +1,126 @@
+"""Reads a source ahead in a thread of its own, drops by policy and counts exactly."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+
+from edgeinfer.errors import EdgeInferError
+from edgeinfer.frames import Frame
+from edgeinfer.sources import Source
+
+POLICIES = ("all", "latest")
+# Enough to ride out a slow frame; more would only hold memory.
+_DEPTH = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """What the feed hands out: a frame, or the error that stands in its place.
+
+    Attributes:
+        sequence: position among everything handed out, from 0.
+        dropped_before: frames dropped since the previous item.
+    """
+
+    sequence: int
+    dropped_before: int
+    frame: Frame | None
+    error: EdgeInferError | None = None
+
+
+class Feed:
+    """A bounded queue between a source and those who take from it.
+
+    Args:
+        policy: ``all`` waits for room, ``latest`` drops the oldest frame that nobody took.
+        limit: how many frames are read at most.
+        skip_errors: whether reading goes on after a frame that cannot be read.
+    """
+
+    def __init__(
+        self, source: Source, policy: str, limit: int | None = None, skip_errors: bool = False
+    ) -> None:
+        self._source = source
+        self._latest = policy == "latest"
+        self._limit = limit
+        self._skip_errors = skip_errors
+        self._queue: deque[tuple[Frame | None, EdgeInferError | None]] = deque()
+        self._changed = threading.Condition()
+        self._ended = False
+        self._stopped = False
+        self._crash: BaseException | None = None
+        self._handed = 0
+        self._dropped_since = 0
+        self.read = 0
+        self.dropped = 0
+        self._thread = threading.Thread(target=self._work, name="edgeinfer-feed", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        try:
+            frames = iter(self._source)
+            while not self._stopped and (self._limit is None or self.read < self._limit):
+                try:
+                    frame = next(frames)
+                except StopIteration:
+                    break
+                except EdgeInferError as error:
+                    self._put(None, error)
+                    if not self._skip_errors:
+                        break
+                    continue
+                self.read += 1
+                self._put(frame, None)
+        except BaseException as error:
+            self._crash = error
+        finally:
+            with self._changed:
+                self._ended = True
+                self._changed.notify_all()
+
+    def _put(self, frame: Frame | None, error: EdgeInferError | None) -> None:
+        with self._changed:
+            if self._latest:
+                if len(self._queue) >= 1 and self._queue[0][1] is None:
+                    self._queue.popleft()
+                    self.dropped += 1
+                    self._dropped_since += 1
+            else:
+                self._changed.wait_for(lambda: len(self._queue) < _DEPTH or self._stopped)
+            if not self._stopped:
+                self._queue.append((frame, error))
+            self._changed.notify_all()
+
+    def take(self) -> Item | None:
+        """The next item; None at the end.
+
+        Raises:
+            BaseException: whatever made the reading thread crash, once all before it is taken.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._ended or self._stopped)
+            if self._stopped or not self._queue:
+                if self._crash is not None and not self._stopped:
+                    raise self._crash
+                return None
+            frame, error = self._queue.popleft()
+            item = Item(self._handed, self._dropped_since, frame, error)
+            self._handed += 1
+            self._dropped_since = 0
+            self._changed.notify_all()
+            return item
+
+    def stop(self) -> None:
+        """Hand out nothing more."""
+        with self._changed:
+            self._stopped = True
+            self._queue.clear()
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Stop, close the source and join the thread; a second call does nothing."""
+        self.stop()
+        self._source.close()
+        self._thread.join(timeout=10)

@@ -1,0 +1,172 @@
+"""Frames from a source through a model to sinks, decoding and writing overlapped with inference."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edgeinfer.errors import EdgeInferError
+from edgeinfer.model import Gate, Lane, Model
+from edgeinfer.pipeline.feed import Feed, Item
+from edgeinfer.pipeline.outbox import Outbox, Outcome
+from edgeinfer.pipeline.tally import Tally
+from edgeinfer.sinks import Sink
+from edgeinfer.sources import Source
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How frames are taken.
+
+    Attributes:
+        policy: ``all`` or ``latest``.
+        frames: at most this many; None for all.
+        skip_errors: go on after frames that cannot be read or run.
+        lanes: how many frames are in work at once: preprocessing and decoding of one overlap with
+            the inference of another. One lane gives the lowest latency, two the most frames.
+    """
+
+    policy: str = "all"
+    frames: int | None = None
+    skip_errors: bool = False
+    lanes: int = 2
+
+
+class Run:
+    """One run of a model over a source.
+
+    Args:
+        tell: called in order with each outcome, from the outbox's thread.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        source: Source,
+        sinks: Sequence[Sink],
+        options: RunOptions,
+        tell: Callable[[Outcome], None] | None = None,
+    ) -> None:
+        self._model = model
+        self._source = source
+        self._sinks = list(sinks)
+        self._options = options
+        self._user_tell = tell
+        self.tally = Tally()
+        self._dropped = 0
+        self._failure: BaseException | None = None
+        self._stop = threading.Event()
+        self._take_lock = threading.Lock()
+
+    def stop(self) -> None:
+        """End soon: frames in work are finished; safe to call in a signal handler."""
+        self._stop.set()
+
+    def run(self) -> dict[str, Any]:
+        """Run to the end of the source, or until `stop`.
+
+        Returns:
+            The summary (schema ``edgeinfer.run/1``).
+
+        Raises:
+            EdgeInferError: from the source, the model or a sink; what was done before is written.
+            KeyboardInterrupt: after the sinks are closed.
+        """
+        lanes = [self._model.lane() for _ in range(max(1, self._options.lanes))]
+        for lane in lanes:
+            lane.warm_up()
+        feed = Feed(
+            self._source, self._options.policy, self._options.frames, self._options.skip_errors
+        )
+        outbox = Outbox(self._sinks, self._tell)
+        complete = False
+        try:
+            self._work(lanes, feed, outbox)
+            complete = True
+        finally:
+            self._dropped = feed.dropped
+            self._close(feed, outbox, lanes, complete)
+        return self.summary()
+
+    def _work(self, lanes: Sequence[Lane], feed: Feed, outbox: Outbox) -> None:
+        gate = Gate() if len(lanes) > 1 else None
+        threads = [
+            threading.Thread(
+                target=self._drive,
+                args=(lane, gate, feed, outbox),
+                name=f"edgeinfer-lane-{number}",
+                daemon=True,
+            )
+            for number, lane in enumerate(lanes)
+        ]
+        self.tally.begin()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            # A bounded wait keeps this thread able to take Ctrl-C and stop().
+            while thread.is_alive():
+                thread.join(timeout=0.1)
+                if self._stop.is_set() or outbox.crash is not None:
+                    feed.stop()
+        if self._failure is not None:
+            raise self._failure
+
+    def _drive(self, lane: Lane, gate: Gate | None, feed: Feed, outbox: Outbox) -> None:
+        try:
+            while self._failure is None and not self._stop.is_set():
+                with self._take_lock:
+                    item = feed.take()
+                if item is None:
+                    return
+                outbox.put(self._outcome(lane, gate, item))
+        except BaseException as error:
+            if self._failure is None:
+                self._failure = error
+            feed.stop()
+
+    def _outcome(self, lane: Lane, gate: Gate | None, item: Item) -> Outcome:
+        error = item.error
+        if item.frame is not None:
+            try:
+                result = lane.predict(item.frame, gate, item.dropped_before)
+                return Outcome(item.sequence, result, item.frame)
+            except EdgeInferError as failure:
+                error = failure
+        assert error is not None
+        if not self._options.skip_errors:
+            raise error
+        return Outcome(item.sequence, None, item.frame, error)
+
+    def _tell(self, outcome: Outcome) -> None:
+        if outcome.result is not None:
+            self.tally.add(outcome.result)
+        else:
+            self.tally.errors += 1
+        if self._user_tell is not None:
+            self._user_tell(outcome)
+
+    def _close(self, feed: Feed, outbox: Outbox, lanes: Sequence[Lane], complete: bool) -> None:
+        feed.close()
+        try:
+            outbox.close()
+        finally:
+            for lane in lanes:
+                lane.close()
+            for sink in self._sinks:
+                sink.close(complete=complete)
+
+    def summary(self) -> dict[str, Any]:
+        """What ran and what it took."""
+        known = self._model.summary()
+        flags = [*known.pop("flags"), *sorted(set(self.tally.flags) - set(known.get("flags", ())))]
+        return {
+            "schema": "edgeinfer.run/1",
+            **known,
+            "warmup_frames": max(1, self._options.lanes),
+            "dropped": self._dropped,
+            "errors": self.tally.errors,
+            **self.tally.to_dict(),
+            "flags": list(dict.fromkeys(flags)),
+        }

@@ -1,0 +1,148 @@
+"""Arrays in files: `.npy` (pictures or one tensor) and `.npz` (one tensor for each input)."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from edgeinfer.errors import SourceError
+from edgeinfer.frames import Array, Arrays, Frame, FrameId
+from edgeinfer.sources.base import SourceInfo
+from edgeinfer.sources.sniff import looks_like, read_head
+from edgeinfer.timing import now_ns
+
+# What an .npz may unpack to: a few kilobytes of zip can claim any size.
+_UNPACKED_LIMIT = 2 << 30
+
+
+class ArrayFrames:
+    """Frames that lie in arrays.
+
+    Args:
+        path: the file they come from.
+        frames: a mapping of input name to array (the empty name: the model's only input), or a
+            picture `(H, W, 3)` or `(H, W)` uint8.
+        stride: every how many-th is given.
+    """
+
+    def __init__(self, path: Path, frames: Sequence[Array | Arrays] | Array, stride: int) -> None:
+        self._path = path
+        self._frames = frames
+        self._turns = iter(range(0, len(frames), stride))
+        first = frames[0]
+        size = (first.shape[1], first.shape[0]) if isinstance(first, np.ndarray) else None
+        count = len(range(0, len(frames), stride))
+        self._info = SourceInfo(path.name, False, "arrays", count, None, size)
+
+    @property
+    def info(self) -> SourceInfo:
+        return self._info
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return ()
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self
+
+    def __next__(self) -> Frame:
+        index = next(self._turns)
+        start = now_ns()
+        data = self._frames[index]
+        if isinstance(data, np.ndarray):
+            data = np.array(data)  # out of the mapped file, which somebody may change
+        ready = now_ns()
+        size = self._info.size_wh
+        return Frame(
+            FrameId(self._path.name, index, None, ready, size), data, {"capture": ready - start}
+        )
+
+    def close(self) -> None:
+        self._turns = iter(range(0))
+        self._frames = ()
+
+
+def open_arrays(path: Path, stride: int) -> ArrayFrames:
+    """Open an array file; nothing in it is ever unpickled.
+
+    `.npy`: uint8 `(H, W, 3)` or `(H, W)` is one picture (BGR), uint8 `(N, H, W, 3)` is N of them,
+    anything else is one frame for the model's only input. `.npz`: one frame, its arrays named as
+    the model's inputs.
+
+    Raises:
+        SourceError: if it is broken, empty, or holds Python objects.
+    """
+    if path.suffix.lower() == ".npz":
+        return ArrayFrames(path, [_read_npz(path)], stride)
+    array = _read_npy(path)
+    if array.dtype == np.uint8 and array.ndim == 4 and array.shape[3] == 3:
+        return ArrayFrames(path, array, stride)
+    if array.dtype == np.uint8 and (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)):
+        return ArrayFrames(path, [np.asarray(array)], stride)
+    return ArrayFrames(path, [{"": _native(np.array(array))}], stride)
+
+
+def _native(array: Array) -> Array:
+    """C order and this machine's byte order, whatever the writer's was."""
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(array.shape)
+
+
+def _broken(path: Path, error: Exception | str) -> SourceError:
+    kind, words = looks_like(read_head(path))
+    what = f" It is {words}." if kind != "array" and not words.startswith("a zip") else ""
+    return SourceError(
+        f"The array file {path} cannot be read: {error}.{what} Write it again with "
+        f"numpy.save (.npy) or numpy.savez (.npz)."
+    )
+
+
+def _read_npy(path: Path) -> Array:
+    try:
+        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError, OverflowError, SyntaxError) as error:
+        raise _broken(path, _first_line(error)) from error
+    if not isinstance(array, np.ndarray):
+        raise _broken(path, "it is an .npz with the ending of .npy")
+    if array.size == 0:
+        raise SourceError(f"The array in {path} is empty: its shape is {array.shape}.")
+    return array
+
+
+def _read_npz(path: Path) -> Arrays:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(item.file_size for item in archive.infolist())
+        if unpacked > _UNPACKED_LIMIT:
+            raise SourceError(
+                f"{path} would unpack to {unpacked} bytes; the limit is {_UNPACKED_LIMIT}. Save "
+                f"fewer arrays in it."
+            )
+        with np.load(path, allow_pickle=False) as members:
+            read = {name: members[name] for name in members.files}
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        KeyError,
+        MemoryError,
+        NotImplementedError,
+        SyntaxError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise _broken(path, _first_line(error)) from error
+    if not read:
+        raise SourceError(f"{path} holds no array. Save one for each input of the model.")
+    for name, array in read.items():
+        if not isinstance(array, np.ndarray):
+            raise _broken(path, f"its member '{name}' is no array")
+    return {name: _native(array) for name, array in read.items()}
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error) or type(error).__name__
+    return text.splitlines()[0].rstrip(".")

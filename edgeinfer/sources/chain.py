@@ -1,0 +1,106 @@
+"""Several sources, one after the other."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+
+from edgeinfer.errors import UsageError
+from edgeinfer.frames import Frame
+from edgeinfer.sources.base import Source, SourceInfo
+from edgeinfer.sources.table import check_source, open_source
+
+
+class Chain:
+    """Reads sources in turn; each is opened only when its turn comes, the first one at once.
+
+    Args:
+        openers: one per source, at least one.
+    """
+
+    def __init__(self, openers: Sequence[Callable[[], Source]]) -> None:
+        self._waiting = deque(openers)
+        self._lock = threading.Lock()
+        self._closed = False
+        self._notes: tuple[str, ...] = ()
+        self._several = len(openers) > 1
+        self._current: Source | None = self._waiting.popleft()()
+
+    @property
+    def info(self) -> SourceInfo:
+        """That of the source being read; with several, the number of frames stays open."""
+        assert self._current is not None
+        info = self._current.info
+        if not self._several:
+            return info
+        return SourceInfo("several sources", info.live, info.kind, None, info.fps, None)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Those of all sources read so far."""
+        current = self._current.notes if self._current is not None else ()
+        return self._notes + current
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self
+
+    def __next__(self) -> Frame:
+        while True:
+            source = self._current
+            if source is None or self._closed:
+                raise StopIteration
+            try:
+                return next(source)
+            except StopIteration:
+                self._advance(source)
+
+    def _advance(self, source: Source) -> None:
+        with self._lock:
+            if self._closed or not self._waiting:
+                raise StopIteration
+            self._notes += source.notes
+            source.close()
+            opener = self._waiting.popleft()
+        # Where this raises, the next call goes on with the source after it: the one that is
+        # current has ended and says so again.
+        opened = opener()
+        with self._lock:
+            if self._closed:
+                opened.close()
+                raise StopIteration
+            self._current = opened
+
+    def close(self) -> None:
+        """Stop at once; a second call does nothing."""
+        with self._lock:
+            self._closed = True
+            self._waiting.clear()
+            if self._current is not None:
+                self._current.close()
+
+
+def open_sources(
+    texts: Sequence[str],
+    *,
+    size_wh: tuple[int, int] | None = None,
+    stride: int = 1,
+    threads: int = 1,
+) -> Chain:
+    """Open several sources as one, in their order; the arguments are those of `open_source`.
+
+    Raises:
+        SourceError: if one of them is missing, or the first cannot be opened.
+        UsageError: for a text that means nothing.
+    """
+    if not texts:
+        raise UsageError("Name at least one source.")
+    for text in texts:
+        check_source(text)
+    return Chain(
+        [
+            functools.partial(open_source, text, size_wh=size_wh, stride=stride, threads=threads)
+            for text in texts
+        ]
+    )

@@ -1,0 +1,238 @@
+"""The child that decodes: a damaged or hostile file kills it, not the process that wants frames.
+
+Run as ``python -m edgeinfer.sources.decoder FD KIND TARGET STRIDE THREADS TIMEOUT_MS``. Frames go
+into slots of the shared memory FD, news of them to standard output, see `messages`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import select
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from edgeinfer.frames import Array
+from edgeinfer.sources import messages
+from edgeinfer.sources.slots import CannotDecode, Slots
+from edgeinfer.timing import now_ns
+
+_ALIVE_NS = 1_000_000_000
+_POS_MSEC, _FPS, _FRAME_COUNT = 0, 5, 7  # cv2.CAP_PROP_*
+
+
+class Capture(Protocol):
+    """What is used of cv2.VideoCapture."""
+
+    def grab(self) -> bool: ...
+    def retrieve(self, image: Array | None = None, /) -> tuple[bool, Array | None]: ...
+    def get(self, prop: int, /) -> float: ...
+
+
+class Decoder:
+    """Decodes a capture from its first frame to its last.
+
+    Args:
+        capture: opened.
+        slots: where frames go.
+        send: takes a record for the parent.
+        stride: every how many-th frame is given; the others are decoded and not converted.
+    """
+
+    def __init__(
+        self, capture: Capture, slots: Slots, send: Callable[[bytes], None], stride: int
+    ) -> None:
+        self._capture = capture
+        self._slots = slots
+        self._send = send
+        self._stride = stride
+        fps = capture.get(_FPS)
+        self._fps = fps if 0 < fps < 10_000 else 0.0
+        self._last_media_ns, self._last_index = -1, 0
+        self._shape: tuple[int, ...] | None = None
+        self._waited_ns = 0
+
+    def run(self) -> None:
+        """Decode everything, then say how many frames there were.
+
+        Raises:
+            CannotDecode: if there was none, or one that is too large.
+        """
+        index = 0
+        begun = told = now_ns()
+        while self._capture.grab():
+            if index % self._stride == 0 and (placed := self._retrieve()) is not None:
+                slot, shape = placed
+                told = now_ns()
+                took = max(0, told - begun - self._waited_ns)
+                self._tell(slot, index, told, took, shape)
+                begun, self._waited_ns = now_ns(), 0
+            elif now_ns() - told > _ALIVE_NS:
+                told = now_ns()
+                self._send(messages.pack(messages.ALIVE))
+            index += 1
+        if self._shape is None:
+            raise CannotDecode(messages.NO_FRAMES)
+        self._send(messages.pack(messages.END, index))
+
+    def _retrieve(self) -> tuple[int, tuple[int, ...]] | None:
+        """Convert the grabbed frame into a slot; None where it cannot be decoded."""
+        if self._shape is None:
+            good, picture = self._capture.retrieve()
+            if not good or picture is None:
+                return None
+            self._open(picture)
+            return self._copy(picture)
+        slot, room = self._take(self._shape)
+        good, picture = self._capture.retrieve(room)
+        if good and picture is not None and _same_memory(picture, room):
+            return slot, room.shape
+        # A frame of another size does not fit the slot: OpenCV made an array of its own.
+        self._slots.put_back(slot)
+        return self._copy(picture) if good and picture is not None else None
+
+    def _take(self, shape: tuple[int, ...]) -> tuple[int, Array]:
+        start = now_ns()
+        taken = self._slots.take(shape)
+        self._waited_ns += now_ns() - start
+        return taken
+
+    def _copy(self, picture: Array) -> tuple[int, tuple[int, ...]]:
+        slot, room = self._take(picture.shape)
+        room[...] = picture
+        self._shape = picture.shape
+        return slot, picture.shape
+
+    def _open(self, picture: Array) -> None:
+        claimed = self._capture.get(_FRAME_COUNT)
+        count = int(claimed) if math.isfinite(claimed) and 0 < claimed < 1e12 else -1
+        height, width = picture.shape[:2]
+        fps = round(self._fps * 1e6)
+        self._send(messages.pack(messages.OPENED, width, height, count, fps))
+
+    def _tell(
+        self, slot: int, index: int, ready_ns: int, took_ns: int, shape: tuple[int, ...]
+    ) -> None:
+        media = self._media_time_ns(index)
+        channels = shape[2] if len(shape) == 3 else 1
+        self._send(
+            messages.pack(
+                messages.FRAME, slot, index, media, ready_ns, took_ns, shape[0], shape[1], channels
+            )
+        )
+
+    def _media_time_ns(self, index: int) -> int:
+        """The container's time of the grabbed frame where it makes sense, else counted by fps."""
+        msec = self._capture.get(_POS_MSEC)
+        media = round(msec * 1e6) if math.isfinite(msec) and 0 <= msec < 1e12 else -1
+        if media <= self._last_media_ns:  # none, or it runs backwards
+            since = index - self._last_index
+            media = self._last_media_ns + round(since * 1e9 / self._fps) if self._fps else -1
+        if media >= 0:
+            self._last_media_ns, self._last_index = media, index
+        return media
+
+
+def _same_memory(one: Array, other: Array) -> bool:
+    def start(array: Array) -> int:
+        address: int = array.__array_interface__["data"][0]
+        return address
+
+    return one is other or (one.shape == other.shape and start(one) == start(other))
+
+
+def open_capture(kind: str, target: str, threads: int, timeout_ms: int) -> Capture:
+    """Open a file, a stream, a camera or a GStreamer pipeline.
+
+    Args:
+        kind: ``file``, ``url``, ``camera`` or ``gst``.
+        target: path, address, number or pipeline.
+        threads: that decode.
+        timeout_ms: after which a stream is given up.
+
+    Raises:
+        CannotDecode: if it cannot be opened, or OpenCV was built without what it needs.
+    """
+    import cv2
+
+    if hasattr(cv2, "setLogLevel"):
+        cv2.setLogLevel(0)
+    cv2.setNumThreads(threads)
+    has = cv2.videoio_registry.hasBackend
+    capture: Any
+    if kind == "gst":
+        if not has(cv2.CAP_GSTREAMER):
+            raise CannotDecode(messages.NO_BACKEND)
+        capture = cv2.VideoCapture(target, cv2.CAP_GSTREAMER)
+    elif kind == "camera":
+        capture = cv2.VideoCapture(int(target))
+    elif has(cv2.CAP_FFMPEG):
+        options = [cv2.CAP_PROP_N_THREADS, threads]
+        if kind == "url":
+            options += [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeout_ms]
+            options += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeout_ms]
+        capture = cv2.VideoCapture(target, cv2.CAP_FFMPEG, options)
+    else:
+        capture = cv2.VideoCapture(target)
+    if not capture.isOpened():
+        raise CannotDecode(messages.NOT_OPENED)
+    opened: Capture = capture
+    return opened
+
+
+def _end_with_parent() -> None:
+    """Watch for the end of standard input in a thread: the parent is gone, whatever we do."""
+    watch = select.poll()
+    watch.register(0, 0)  # no event but the hang-up, so slots that come back do not wake it
+
+    def wait() -> None:
+        watch.poll()
+        with contextlib.suppress(OSError):
+            os.rmdir(os.getcwd())  # the folder that the parent made for us, and will not remove
+        os._exit(0)
+
+    threading.Thread(target=wait, name="edgeinfer-parent", daemon=True).start()
+
+
+def _returned_slots() -> bytes:
+    slots = os.read(0, 4096)
+    if not slots:
+        os._exit(0)
+    return slots
+
+
+def main(arguments: list[str]) -> None:
+    """Decode what the arguments say, then end without tidying: damaged decoders die tidying."""
+    fd, kind, target, stride, threads, timeout_ms = arguments
+    # What FFmpeg prints goes nowhere: nobody reads it, and a full pipe would stop it for ever.
+    out, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+
+    def send(record: bytes) -> None:
+        os.write(out, record)
+
+    reason, text = 0, ""
+    try:
+        import cv2  # noqa: F401  (its errors still go to the parent's pipe)
+
+        os.dup2(nowhere, 2)
+        _end_with_parent()
+        capture = open_capture(kind, target, int(threads), int(timeout_ms))
+        Decoder(capture, Slots(int(fd), send, _returned_slots), send, int(stride)).run()
+    except CannotDecode as error:
+        reason, text = error.reason, str(error)
+    except BrokenPipeError:
+        os._exit(0)
+    except Exception as error:
+        reason, text = messages.FAILED, f"{type(error).__name__}: {error}"
+    if reason:
+        said = text.encode()[: messages.MAX_TEXT_BYTES]
+        send(messages.pack(messages.TEXT, len(said), reason) + said)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

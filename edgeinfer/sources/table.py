@@ -1,0 +1,174 @@
+"""Which text means which kind of source."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from edgeinfer.errors import SourceError, UsageError, suggest
+from edgeinfer.sources.base import Source
+from edgeinfer.sources.sniff import kind_of_file
+
+SOURCES_HELP = (
+    "a picture, a folder of pictures, a glob, a video file, arrays (.npy, .npz), "
+    "synthetic[:WxH], camera:N, rtsp://..., http(s)://... or gst:PIPELINE"
+)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the caller asked for, beside the text itself.
+
+    Attributes:
+        size_wh: size of synthetic frames where the text names none.
+        stride: every how many-th frame is given.
+        threads: threads that decode a video.
+        timeout_s: seconds without a frame after which a decoder is given up; None for the
+            default of its kind.
+    """
+
+    size_wh: tuple[int, int] | None = None
+    stride: int = 1
+    threads: int = 1
+    timeout_s: float | None = None
+
+
+Opener = Callable[[str, Wish], Source]
+
+
+def _pictures(text: str, wish: Wish) -> Source:
+    from edgeinfer.sources.pictures import open_pictures
+
+    return open_pictures(text, wish.stride)
+
+
+def _video(text: str, wish: Wish) -> Source:
+    from edgeinfer.sources.video import open_video
+
+    return open_video(Path(text), wish.stride, wish.threads, wish.timeout_s)
+
+
+def _arrays(text: str, wish: Wish) -> Source:
+    from edgeinfer.sources.arrays import open_arrays
+
+    return open_arrays(Path(text), wish.stride)
+
+
+def _synthetic(text: str, wish: Wish) -> Source:
+    from edgeinfer.sources.synthetic import open_synthetic
+
+    return open_synthetic(text, wish.size_wh)
+
+
+def _camera(text: str, wish: Wish) -> Source:
+    from edgeinfer.sources.live import open_camera
+
+    return open_camera(text, wish.stride, wish.timeout_s)
+
+
+def _url(text: str, wish: Wish) -> Source:
+    from edgeinfer.sources.live import open_url
+
+    return open_url(text, wish.stride, wish.threads, wish.timeout_s)
+
+
+def _gst(text: str, wish: Wish) -> Source:
+    from edgeinfer.sources.live import open_gst
+
+    return open_gst(text, wish.stride, wish.timeout_s)
+
+
+# By what the text begins with, up to its first colon.
+_SCHEMES: Mapping[str, Opener] = MappingProxyType(
+    {
+        "synthetic": _synthetic,
+        "camera": _camera,
+        "gst": _gst,
+        "rtsp": _url,
+        "rtsps": _url,
+        "http": _url,
+        "https": _url,
+    }
+)
+# By what a file is.
+_FILES: Mapping[str, Opener] = MappingProxyType(
+    {"picture": _pictures, "video": _video, "array": _arrays}
+)
+
+
+def open_source(
+    text: str,
+    *,
+    size_wh: tuple[int, int] | None = None,
+    stride: int = 1,
+    threads: int = 1,
+    timeout_s: float | None = None,
+) -> Source:
+    """Open whatever the text means.
+
+    Args:
+        text: a picture, a folder, a glob, a video file, arrays, ``synthetic[:WxH]``,
+            ``camera:N``, an ``rtsp://`` or ``http(s)://`` stream, ``gst:PIPELINE``. A file or
+            folder of that very name comes first.
+        size_wh: size of synthetic frames where the text names none.
+        stride: give every stride-th frame only.
+        threads: threads that decode a video.
+        timeout_s: seconds without a frame after which a video's decoder is killed; None for 30
+            (files) or 10 (cameras and streams).
+
+    Raises:
+        SourceError: if it is missing, empty or no source at all.
+        UsageError: for a text that means nothing, or a stride below 1.
+    """
+    if stride < 1:
+        raise UsageError(f"The stride is {stride}; give 1 (every frame) or more.")
+    if threads < 1:
+        raise UsageError(f"The number of threads is {threads}; give 1 or more.")
+    wish = Wish(size_wh, stride, threads, timeout_s)
+    return _opener(text)(text, wish)
+
+
+def check_source(text: str) -> None:
+    """Raise what `open_source` would raise for a text that is nothing, without opening it.
+
+    Raises:
+        SourceError: if it is missing or no source at all.
+        UsageError: for a text that means nothing.
+    """
+    _opener(text)
+
+
+def _opener(text: str) -> Opener:
+    if "\0" in text or not text:
+        raise UsageError(f"The source {text!r} means nothing. A source is {SOURCES_HELP}.")
+    path = Path(text)
+    if path.is_dir():
+        return _pictures
+    if path.exists():
+        return _FILES[kind_of_file(path)]
+    scheme, colon, _ = text.partition(":")
+    if scheme.lower() in _SCHEMES and (colon or scheme.lower() == "synthetic"):
+        return _SCHEMES[scheme.lower()]
+    if "://" in text:
+        raise UsageError(f"Unknown kind of address '{scheme}'. {suggest(scheme, _SCHEMES)}")
+    if glob.has_magic(text):
+        return _pictures
+    raise _missing(text, path)
+
+
+def _missing(text: str, path: Path) -> SourceError:
+    folder = path.parent
+    if not folder.is_dir():
+        return SourceError(
+            f"The source {text} does not exist: there is no folder {folder}. Check the path; a "
+            f"source is {SOURCES_HELP}."
+        )
+    names = sorted(item.name for item in folder.iterdir() if not item.name.startswith("."))
+    hint = suggest(path.name, names) if names else ""
+    near = f" {hint}" if hint.startswith("Did you mean") else ""
+    return SourceError(
+        f"The source {text} does not exist.{near} Check the path; a source is {SOURCES_HELP}."
+    )

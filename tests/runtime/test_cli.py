@@ -1,0 +1,355 @@
+"""The command line as a user meets it: what goes where, and the exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from edgeinfer import __version__
+from edgeinfer.cli import main as cli
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "bright.png"
+    cv2.imwrite(str(path), np.full((20, 30, 3), 240, np.uint8))
+    return path
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    """30 frames, the first half dark, the second half bright."""
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    for index in range(30):
+        writer.write(np.full((48, 64, 3), 20 if index < 15 else 235, np.uint8))
+    writer.release()
+    return path
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_picture_becomes_a_line_of_json_and_an_annotated_picture(
+    brightness_model: Path, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, drawn = tmp_path / "out.jsonl", tmp_path / "drawn.png"
+    arguments = ["--json", str(out), "--output", str(drawn)]
+    assert cli.main(["run", str(brightness_model), str(picture), *arguments]) == 0
+    (line,) = lines(out)
+    assert line["schema"] == "edgeinfer.frame/1"
+    assert (line["source"], line["frame"], line["size_wh"]) == ("bright.png", 0, [30, 20])
+    assert line["classes"][0]["label"] == "bright"
+    assert line["stages_ns"]["draw"] > 0
+    assert cv2.imread(str(drawn)).shape == (20, 30, 3)
+    assert "bright.png #0: bright" in capsys.readouterr().out
+
+
+def test_every_frame_of_a_video_is_counted_in_order(
+    brightness_model: Path, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, drawn = tmp_path / "out.jsonl", tmp_path / "drawn.mp4"
+    code = cli.main(
+        ["run", str(brightness_model), str(video), "--json", str(out), "--output", str(drawn)]
+        + ["--format", "json"]
+    )
+    assert code == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["schema"] == "edgeinfer.run/1"
+    assert (summary["frames"], summary["dropped"]) == (30, 0)
+    assert summary["latency_ns"]["n"] == 30
+    assert summary["latency_ns"]["p50"] is not None
+    assert summary["latency_ns"]["p99"] is None
+    assert summary["placement"]["providers"]["cpu"]["nodes"] >= 3
+    found = lines(out)
+    assert [line["frame"] for line in found] == list(range(30))
+    best = [line["classes"][0]["label"] for line in found]
+    assert best == ["dark"] * 15 + ["bright"] * 15
+    capture = cv2.VideoCapture(str(drawn))
+    count = 0
+    while capture.read()[0]:
+        count += 1
+    assert count == 30
+
+
+def test_frames_and_stride_choose_frames(
+    brightness_model: Path, video: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.jsonl"
+    arguments = ["--stride", "4", "--frames", "5", "--json", str(out)]
+    assert cli.main(["run", str(brightness_model), str(video), *arguments]) == 0
+    assert [line["frame"] for line in lines(out)] == [0, 4, 8, 12, 16]
+
+
+def test_json_lines_go_to_stdout_and_nothing_else_does(
+    brightness_model: Path, picture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["run", str(brightness_model), str(picture), "--json", "-"]) == 0
+    captured = capsys.readouterr()
+    (line,) = captured.out.splitlines()
+    assert json.loads(line)["task"] == "classify"
+    assert "1 frames" in captured.err
+
+
+def test_several_sources_are_read_in_turn(
+    brightness_model: Path, picture: Path, video: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.jsonl"
+    arguments = [str(picture), str(video), str(picture), "--json", str(out)]
+    assert cli.main(["run", str(brightness_model), *arguments]) == 0
+    names = [line["source"] for line in lines(out)]
+    assert names == ["bright.png", *["clip.avi"] * 30, "bright.png"]
+
+
+def test_synthetic_frames_stop_after_a_while(
+    brightness_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["run", str(brightness_model), "synthetic", "--format", "json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["frames"] == 100
+    assert "--frames" in captured.err
+
+
+def test_a_broken_picture_stops_or_is_skipped(
+    brightness_model: Path, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in ("a.png", "c.png"):
+        (folder / name).write_bytes(picture.read_bytes())
+    (folder / "b.png").write_bytes(b"no picture at all")
+    out = tmp_path / "out.jsonl"
+    command = ["run", str(brightness_model), str(folder), "--json", str(out)]
+    assert cli.main(command) == 1
+    assert "b.png" in capsys.readouterr().err
+    assert [line["source"] for line in lines(out)] == ["a.png"]
+    assert cli.main([*command, "--on-error", "skip"]) == 1
+    names = [line.get("source") for line in lines(out) if "error" not in line]
+    assert names == ["a.png", "c.png"]
+    assert sum("error" in line for line in lines(out)) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["rnu"], 2, "Did you mean 'run'"),
+        (["run"], 2, "Missing argument"),
+        (["run", "{model}", "{picture}", "--porvider", "cpu"], 2, "--porvider"),
+        (["run", "{model}", "{picture}", "--provider", "cud"], 2, "Did you mean 'cuda'"),
+        (["run", "{model}", "{picture}", "--provider", "cuda"], 1, "cannot run here"),
+        (["run", "{model}", "{picture}", "--head", "softmx"], 2, "Did you mean 'softmax'"),
+        (["run", "{model}", "{picture}", "--head", "yolov8"], 1, "does not fit"),
+        (["run", "{model}", "{picture}", "--labels", "{tmp}/none.txt"], 1, "does not exist"),
+        (["run", "{model}", "{picture}", "--labels", "{one_label}"], 1, "2 classes"),
+        (["run", "{model}", "{picture}", "--threads", "0"], 2, "--threads"),
+        (["run", "{model}", "{picture}", "--input-shape", "8x8"], 2, "NAME:1x3x640x640"),
+        (["run", "{model}", "{picture}", "--provider-option", "a"], 2, "KEY=VALUE"),
+        (["run", "{model}", "{picture}", "--json", "-", "--format", "json"], 2, "stdout"),
+        (["run", "{model}", "{picture}", "--json", "{tmp}/no/o.jsonl"], 1, "mkdir -p"),
+        (["run", "{model}", "{picture}", "--output", "{tmp}/o.xyz"], 2, "'.xyz'"),
+        (["run", "{model}", "{picture}", "--output", "{tmp}/no/o.png"], 1, "mkdir -p"),
+        (["run", "{tmp}/none.onnx", "{picture}"], 1, "does not exist"),
+        (["run", "{model}", "{tmp}/none.png"], 1, "does not exist"),
+        (["run", "{model}", "{one_label}"], 1, "one.txt"),
+        (["run", "{picture}", "{picture}"], 1, "PNG picture"),
+        (["run", "{model}", "{fake_video}"], 1, "fake.mp4"),
+        (["inspect", "{empty}"], 1, "is empty"),
+        (["bench", "{model}", "--scenario", "singel"], 2, "single"),
+        (["bench", "{model}", "--report", "{tmp}/r.docx"], 2, "docx"),
+        (["bench", "{model}", "--report", "{tmp}/no/r.html"], 1, "no"),
+        (["validate", "{model}", "{tmp}/none"], 1, "none"),
+        (["export", "{model}", "-o", "{tmp}/o.onnx", "--precision", "int8"], 2, "--calibration"),
+        (["export", "{model}", "-o", "{tmp}/o.onnx", "--precision", "int9"], 2, "int8"),
+    ],
+)
+def test_bad_input_gets_one_message_and_the_right_exit_code(
+    arguments: list[str],
+    code: int,
+    said: str,
+    brightness_model: Path,
+    picture: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    one_label, empty, fake = tmp_path / "one.txt", tmp_path / "empty.onnx", tmp_path / "fake.mp4"
+    one_label.write_text("one\n")
+    empty.write_bytes(b"")
+    fake.write_bytes(b"<html>no video</html>" * 50)
+    before = sorted(tmp_path.iterdir())
+    places = {
+        "{model}": brightness_model,
+        "{picture}": picture,
+        "{tmp}": tmp_path,
+        "{one_label}": one_label,
+        "{empty}": empty,
+        "{fake_video}": fake,
+    }
+    for key, path in places.items():
+        arguments = [argument.replace(key, str(path)) for argument in arguments]
+    assert cli.main(arguments) == code
+    captured = capsys.readouterr()
+    assert said in captured.err
+    assert "Traceback" not in captured.err
+    assert captured.out == ""
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("option", ["--output", "--json"])
+def test_what_is_read_is_never_written(
+    option: str, brightness_model: Path, picture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for target in (picture, brightness_model, *([picture.parent] if option == "--output" else [])):
+        source = picture.parent if target == picture.parent else picture
+        before = picture.read_bytes()
+        assert cli.main(["run", str(brightness_model), str(source), option, str(target)]) == 2
+        assert "name another" in capsys.readouterr().err
+        assert picture.read_bytes() == before
+
+
+def test_a_failed_run_leaves_older_files_alone(brightness_model: Path, tmp_path: Path) -> None:
+    old, broken = tmp_path / "out.jsonl", tmp_path / "broken.png"
+    old.write_text("old\n")
+    broken.write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    assert cli.main(["run", str(brightness_model), str(broken), "--json", str(old)]) == 1
+    assert old.read_text() == "old\n"
+
+
+def test_a_bug_is_exit_code_3(monkeypatch: pytest.MonkeyPatch, brightness_model: Path) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr("edgeinfer.describe.describe_model", fail)
+    assert cli.main(["inspect", str(brightness_model)]) == 3
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert __version__ in capsys.readouterr().out
+
+
+def test_inspect_tells_what_a_model_is(
+    brightness_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["inspect", str(brightness_model), "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["schema"] == "edgeinfer.model/1"
+    assert found["inputs"] == [{"name": "images", "dtype": "float32", "shape": [1, 3, 8, 8]}]
+    assert found["spec"]["labels"] == ["bright", "dark"]
+    assert (found["spec_source"], found["precision"], found["opset"]) == ("edgeinfer", "fp32", 13)
+    assert found["op_types"]["Gemm"] == 1
+    assert cli.main(["inspect", str(brightness_model)]) == 0
+    assert "head logits" in capsys.readouterr().out
+
+
+def test_inspect_describes_a_model_that_nobody_understands(
+    make_model: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_model(
+        "net (float[1, 3, 64, 64] x) => (float[1, 84, 6] y)"
+        "{ y = ConstantOfShape <value = float[1] {0.0}> (s) }".replace(
+            "{ y", "<int64[3] s = {1, 84, 6}> { y"
+        )
+    )
+    assert cli.main(["inspect", str(path), "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["spec"] is None
+    assert "end2end and yolox" in found["warnings"][0]
+
+
+def test_providers_lists_them_all(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["providers", "--format", "json"]) == 0
+    found = {item["name"]: item for item in json.loads(capsys.readouterr().out)["providers"]}
+    assert found["cpu"]["available"]
+    assert "onnxruntime" in found["cuda"]["reason"]
+
+
+def test_bench_writes_every_kind_of_report(
+    brightness_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [tmp_path / f"report.{ending}" for ending in ("json", "csv", "md", "html")]
+    reports = [part for path in paths for part in ("--report", str(path))]
+    code = cli.main(["bench", str(brightness_model), "--frames", "60", "--warmup", "3", *reports])
+    captured = capsys.readouterr()
+    assert code in (0, 4), captured.err
+    assert "p50" in captured.out
+    report = json.loads(paths[0].read_text())
+    assert len(report["results"][0]["samples_ns"]["latency"]) == 60
+    assert len(report["results"][0]["warmup_samples_ns"]["latency"]) == 3
+    assert all(path.stat().st_size > 100 for path in paths)
+
+
+def started(arguments: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "edgeinfer", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+
+
+def endless(model: Path, folder: Path) -> tuple[subprocess.Popen[str], Path, Path]:
+    """A run that has written 200 results and would go on."""
+    drawn, out = folder / "drawn.mp4", folder / "out.jsonl"
+    process = started(
+        ["run", str(model), "synthetic:320x240", "--frames", "1000000"]
+        + ["--json", str(out), "--output", str(drawn)]
+    )
+    pause = threading.Event()
+    while not (out.exists() and out.read_text().count("\n") > 200) and process.poll() is None:
+        pause.wait(0.05)
+    return process, drawn, out
+
+
+def frames_of(video: Path) -> int:
+    capture = cv2.VideoCapture(str(video))
+    count = 0
+    while capture.read()[0]:
+        count += 1
+    return count
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_an_ended_run_leaves_whole_files(
+    sent: signal.Signals, code: int, brightness_model: Path, tmp_path: Path
+) -> None:
+    process, drawn, out = endless(brightness_model, tmp_path)
+    process.send_signal(sent)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    assert "Traceback" not in errors
+    results = lines(out)
+    assert [line["frame"] for line in results] == list(range(len(results)))
+    assert frames_of(drawn) == len(results) > 200
+
+
+def test_a_killed_run_leaves_what_plays(brightness_model: Path, tmp_path: Path) -> None:
+    process, drawn, out = endless(brightness_model, tmp_path)
+    process.kill()
+    process.communicate(timeout=60)
+    assert len([json.loads(line) for line in out.read_text().splitlines()[:-1]]) >= 200
+    assert frames_of(drawn) > 100
+
+
+def test_a_reader_that_goes_away_is_no_failure(brightness_model: Path) -> None:
+    process = started(
+        ["run", str(brightness_model), "synthetic", "--frames", "100000", "--json", "-"]
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=60) == 0
+    assert process.stderr is not None
+    assert "Traceback" not in process.stderr.read()
+    process.stderr.close()

@@ -1,0 +1,171 @@
+"""Arrays and synthetic frames as sources; what a source text means."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeinfer.errors import SourceError, UsageError
+from edgeinfer.frames import check_picture
+from edgeinfer.sources import open_source
+from edgeinfer.sources.synthetic import Synthetic
+
+
+def test_a_batch_of_pictures_is_so_many_frames(tmp_path: Path) -> None:
+    batch = np.random.default_rng(0).integers(0, 255, (7, 5, 6, 3), dtype=np.uint8)
+    np.save(tmp_path / "batch.npy", batch)
+    source = open_source(str(tmp_path / "batch.npy"), stride=3)
+    assert source.info.frame_count == 3 and source.info.size_wh == (6, 5)
+    frames = list(source)
+    assert [frame.id.index for frame in frames] == [0, 3, 6]
+    for frame in frames:
+        assert type(frame.data) is np.ndarray
+        np.testing.assert_array_equal(frame.data, batch[frame.id.index])
+
+
+@pytest.mark.parametrize("shape", [(5, 6, 3), (5, 6)])
+def test_one_picture_is_one_frame(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    np.save(tmp_path / "one.npy", np.full(shape, 9, np.uint8))
+    (frame,) = open_source(str(tmp_path / "one.npy"))
+    assert isinstance(frame.data, np.ndarray)
+    check_picture(frame.data)
+    assert frame.id.size_wh == (6, 5)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(12, dtype=np.float32).reshape(3, 4),
+        np.arange(12, dtype=">f4").reshape(3, 4),
+        np.asfortranarray(np.arange(12, dtype=np.float32).reshape(3, 4)),
+        np.array(3.5, np.float32),
+        np.zeros((2, 3, 4), np.uint8),
+    ],
+)
+def test_any_other_array_goes_to_the_only_input(tmp_path: Path, array: np.ndarray) -> None:
+    np.save(tmp_path / "x.npy", array)
+    source = open_source(str(tmp_path / "x.npy"))
+    assert source.info.size_wh is None
+    (frame,) = source
+    assert isinstance(frame.data, dict) and list(frame.data) == [""]
+    read = frame.data[""]
+    np.testing.assert_array_equal(read, array)
+    assert read.dtype.isnative and read.flags.c_contiguous and read.shape == array.shape
+
+
+def test_an_npz_is_one_frame_with_named_inputs(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", a=np.ones(3, np.float32), b=np.zeros((2, 2), np.int64))
+    (frame,) = open_source(str(tmp_path / "x.npz"))
+    assert isinstance(frame.data, dict)
+    assert {name: array.shape for name, array in frame.data.items()} == {"a": (3,), "b": (2, 2)}
+
+
+def test_nothing_is_unpickled(tmp_path: Path) -> None:
+    np.save(tmp_path / "o.npy", np.array([{}], object), allow_pickle=True)
+    np.savez(tmp_path / "o.npz", a=np.array([{}], object))
+    for name in ("o.npy", "o.npz"):
+        with pytest.raises(SourceError, match=f"{name}.*numpy.save"):
+            open_source(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.npy", b""),
+        ("a.npy", b"<html>not here</html>"),
+        ("a.npy", b"\x93NUMPY\x01\x00\x76\x00{'descr': '<f4', 'fortran_order'"),
+        ("a.npz", b""),
+        ("a.npz", b"PK\x03\x04 cut off"),
+        ("a.npz", b"<html>not here</html>"),
+    ],
+)
+def test_a_broken_array_file_says_what_it_is(tmp_path: Path, name: str, data: bytes) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(SourceError, match=rf"{name} cannot be read"):
+        open_source(str(tmp_path / name))
+
+
+def test_an_array_shorter_than_its_header_says_is_an_error(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((100, 100), np.float32))
+    data = (tmp_path / "a.npy").read_bytes()
+    (tmp_path / "a.npy").write_bytes(data[:5000])
+    with pytest.raises(SourceError, match=r"a\.npy"):
+        open_source(str(tmp_path / "a.npy"))
+
+
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "w") as archive:
+        archive.writestr("a.npy", b"little")
+    data = bytearray((tmp_path / "bomb.npz").read_bytes())
+    at = data.index(b"PK\x01\x02")
+    data[at + 24 : at + 28] = (0xFFFFFFF0).to_bytes(4, "little")
+    at = data.index(b"PK\x03\x04")
+    data[at + 22 : at + 26] = (0xFFFFFFF0).to_bytes(4, "little")
+    (tmp_path / "bomb.npz").write_bytes(data)
+    with pytest.raises(SourceError, match=r"bomb\.npz would unpack to 4294967280 bytes"):
+        open_source(str(tmp_path / "bomb.npz"))
+
+
+def test_synthetic_frames_move_and_are_the_same_in_every_run() -> None:
+    first, again = open_source("synthetic:64x48"), open_source("synthetic:64x48")
+    frames = [next(first) for _ in range(20)]
+    assert first.info.frame_count is None and first.info.size_wh == (64, 48)
+    assert [frame.id.index for frame in frames] == list(range(20))
+    for frame in frames:
+        assert isinstance(frame.data, np.ndarray) and frame.data.shape == (48, 64, 3)
+        assert not frame.data.flags.writeable
+        np.testing.assert_array_equal(frame.data, next(again).data)
+    assert (frames[0].data != frames[1].data).any()
+    assert np.unique(np.asarray(frames[0].data)).size > 20
+    first.close()
+    assert list(first) == []
+
+
+def test_the_size_of_synthetic_frames_is_the_texts_else_the_callers() -> None:
+    assert open_source("synthetic:64x48", size_wh=(9, 9)).info.size_wh == (64, 48)
+    assert open_source("synthetic", size_wh=(9, 7)).info.size_wh == (9, 7)
+    assert open_source("synthetic").info.size_wh == (640, 480)
+
+
+def test_large_synthetic_frames_do_not_fill_the_memory() -> None:
+    assert len(Synthetic((3840, 2160))._frames) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "synthetic:",
+        "synthetic:0x5",
+        "synthetic:axb",
+        "synthetic:99999x1",
+        "ftp://host/x",
+        "",
+        "a\0b",
+    ],
+)
+def test_a_text_that_means_nothing_is_a_usage_error(text: str) -> None:
+    with pytest.raises(UsageError):
+        open_source(text)
+
+
+def test_an_unknown_scheme_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match="Did you mean 'http'"):
+        open_source("htp://host/stream")
+
+
+def test_a_stride_below_one_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="stride is 0"):
+        open_source("synthetic", stride=0)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "page.mp4", "list.m3u8", "empty.mp4"])
+def test_a_file_that_is_no_source_is_told_apart_from_a_broken_one(
+    tmp_path: Path, name: str
+) -> None:
+    content = {"notes.txt": b"hello\n", "page.mp4": b"<html></html>", "list.m3u8": b"#EXTM3U\n"}
+    (tmp_path / name).write_bytes(content.get(name, b""))
+    with pytest.raises(SourceError, match=r"is no source of frames.*A source is a picture"):
+        open_source(str(tmp_path / name))
