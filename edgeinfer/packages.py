@@ -15,7 +15,6 @@ _REMEDIES = {
         "pip install 'edgeinfer[cpu]'; on a GPU or Jetson box install its own onnxruntime wheel"
     ),
     "av": "pip install 'edgeinfer[cpu]', or pip install av",
-    "matplotlib": "pip install 'edgeinfer[bench]'",
     "jinja2": "pip install 'edgeinfer[bench]'",
     "torch": "pip install 'edgeinfer[demo-training]'",
     "sklearn": "pip install 'edgeinfer[demo-training]'",

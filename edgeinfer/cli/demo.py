@@ -15,9 +15,8 @@ from edgeinfer.cli.output import print_json, progress, say, table
 from edgeinfer.errors import SinkError
 
 if TYPE_CHECKING:
-    from edgeinfer_bench import Report
-
     from edgeinfer.evaluate import Evaluation
+    from edgeinfer_bench import Report
 
 DATA = Path(__file__).resolve().parent / "demo_data"
 _BENCH_FRAMES = 600

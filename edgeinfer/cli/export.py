@@ -64,9 +64,8 @@ def command(
     output_format: str,
 ) -> None:
     """Turn SOURCE into an ONNX file that carries its spec, and prove that it still works."""
-    from edgeinfer_export import export
-
     from edgeinfer.files import check_writable, write_text
+    from edgeinfer_export import export
 
     if report is not None:
         check_writable(report)

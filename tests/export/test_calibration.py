@@ -7,11 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from edgeinfer_export.quantize import calibration
-from edgeinfer_export.quantize.calibration import RandomInputs, open_calibration
 
 from edgeinfer.errors import SourceError, SpecError, UsageError
 from edgeinfer.spec import InputSpec, ModelSpec, TensorSpec
+from edgeinfer_export.quantize import calibration
+from edgeinfer_export.quantize.calibration import RandomInputs, open_calibration
 
 SPEC = ModelSpec("detect", "yolov8", inputs=(InputSpec("images", size_hw=(32, 32)),))
 TENSOR = TensorSpec("images", "float32", (1, 3, 32, 32))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import onnx
 import onnx.parser
+
 from edgeinfer_export.steps.clean import (
     MAX_IR_VERSION,
     clean,

@@ -11,15 +11,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import edgeinfer_export
 import numpy as np
 import onnx
 import onnx.parser
 import pytest
-from edgeinfer_export import export
-from edgeinfer_export.quantize import static
 from onnx import numpy_helper
 
+import edgeinfer_export
 from edgeinfer.errors import (
     CheckFailed,
     EdgeInferError,
@@ -30,6 +28,8 @@ from edgeinfer.errors import (
     UsageError,
 )
 from edgeinfer.spec import InputSpec, ModelSpec
+from edgeinfer_export import export
+from edgeinfer_export.quantize import static
 
 
 def spec_in(path: Path) -> dict[str, Any]:

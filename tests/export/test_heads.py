@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import onnx.parser
-from edgeinfer_export.quantize.heads import float_nodes, layers_left
-from edgeinfer_export.steps.clean import name_nodes
 from onnx import numpy_helper
 
 from edgeinfer.frames import Array
+from edgeinfer_export.quantize.heads import float_nodes, layers_left
+from edgeinfer_export.steps.clean import name_nodes
 
 ONE = np.ones((4, 4, 1, 1), np.float32)
 

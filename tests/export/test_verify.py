@@ -9,14 +9,14 @@ import numpy as np
 import onnx
 import onnx.parser
 import pytest
-from edgeinfer_export.quantize.calibration import ArrayCalibration
-from edgeinfer_export.steps.agreement import agreement_notes, matched
-from edgeinfer_export.steps.verify import check_fp32, parity, sample_numbers
 from onnx import numpy_helper
 
 from edgeinfer.errors import CheckFailed, ModelFileError
 from edgeinfer.frames import Array
 from edgeinfer.results import Detections
+from edgeinfer_export.quantize.calibration import ArrayCalibration
+from edgeinfer_export.steps.agreement import agreement_notes, matched
+from edgeinfer_export.steps.verify import check_fp32, parity, sample_numbers
 
 INPUTS = ArrayCalibration({"x": np.array([[-2.0, 0.5], [1.0, 2.0]], np.float32)}, {"x": 1})
 

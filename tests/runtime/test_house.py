@@ -18,7 +18,7 @@ from edgeinfer.cli.main import COMMANDS
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = (
     "numpy", "onnxruntime", "onnx", "cv2", "click", "rich", "yaml", "torch", "sklearn",
-    "matplotlib", "jinja2", "platformdirs", "filelock",
+    "jinja2", "platformdirs", "filelock",
 )  # fmt: skip
 # A finder that makes every one of these look not installed.
 BLOCK = """

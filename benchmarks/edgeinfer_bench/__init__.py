@@ -1,0 +1,57 @@
+"""edgeinfer_bench: how long a frame takes on this box, where the time goes, what really ran.
+
+Importing this package loads no other package: everything below is fetched on first use (PEP 562).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgeinfer_bench.harness import bench, bench_many
+    from edgeinfer_bench.options import BenchOptions
+    from edgeinfer_bench.report import Report, merge
+    from edgeinfer_bench.result import BenchResult
+    from edgeinfer_bench.tables import summary_table
+    from edgeinfer_bench.validity import Validity
+    from edgeinfer_bench.writers import check_report_path, write_report
+
+__all__ = [
+    "BenchOptions",
+    "BenchResult",
+    "Report",
+    "Validity",
+    "bench",
+    "bench_many",
+    "check_report_path",
+    "merge",
+    "summary_table",
+    "write_report",
+]
+
+_HOMES = {
+    "BenchOptions": "edgeinfer_bench.options",
+    "BenchResult": "edgeinfer_bench.result",
+    "Report": "edgeinfer_bench.report",
+    "Validity": "edgeinfer_bench.validity",
+    "bench": "edgeinfer_bench.harness",
+    "bench_many": "edgeinfer_bench.harness",
+    "check_report_path": "edgeinfer_bench.writers",
+    "merge": "edgeinfer_bench.report",
+    "summary_table": "edgeinfer_bench.tables",
+    "write_report": "edgeinfer_bench.writers",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'edgeinfer_bench' has no attribute '{name}'")
+    import importlib
+
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,68 @@
+"""`python -m edgeinfer_bench.goals`: measure every goal, report, exit 4 if one is missed."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from edgeinfer.errors import CheckFailed, EdgeInferError
+from edgeinfer.files import check_writable
+from edgeinfer_bench.boxstate import look
+from edgeinfer_bench.goals.context import Context
+from edgeinfer_bench.goals.cost import own_cost
+from edgeinfer_bench.goals.goal import Goal
+from edgeinfer_bench.goals.memory import memory
+from edgeinfer_bench.goals.report import write_goals
+from edgeinfer_bench.goals.startup import start_up
+from edgeinfer_bench.goals.throughput import throughput
+
+PARTS: Mapping[str, Callable[[Context], list[Goal]]] = MappingProxyType(
+    {"cost": own_cost, "throughput": throughput, "startup": start_up, "memory": memory}
+)
+
+
+def measure(context: Context, parts: Sequence[str]) -> list[Goal]:
+    """Measure the named parts, telling each goal as it is known."""
+    goals: list[Goal] = []
+    for part in parts:
+        for goal in PARTS[part](context):
+            context.say(goal.text())
+            goals.append(goal)
+    return goals
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m edgeinfer_bench.goals", description=__doc__)
+    parser.add_argument("--report", type=Path, required=True, help="Markdown file to write")
+    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--work", type=Path, help="folder for models and videos; kept")
+    parser.add_argument("--effort", type=float, default=1.0, help="factor on all rounds")
+    chosen = parser.parse_args(arguments)
+    command = shlex.join(["python", "-m", "edgeinfer_bench.goals", *arguments])
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    try:
+        for path in (chosen.report, chosen.report.with_suffix(".json")):
+            check_writable(path)
+        with tempfile.TemporaryDirectory(prefix="edgeinfer-goals-") as name:
+            folder = Path(chosen.work or name).resolve()
+            folder.mkdir(parents=True, exist_ok=True)
+            before = look()
+            goals = measure(Context(folder, chosen.effort, say), chosen.only)
+            write_goals(goals, before, look(), command, chosen.report)
+    except EdgeInferError as error:
+        say(str(error))
+        return error.exit_code
+    return 0 if all(goal.kept for goal in goals) else CheckFailed.exit_code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,96 @@
+"""How close the video pipeline comes to what the box allows."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable
+from statistics import median
+
+from edgeinfer.model import LoadOptions, Model, open_model
+from edgeinfer.pipeline import Run, RunOptions
+from edgeinfer.sources import open_source
+from edgeinfer_bench.goals.context import Context
+from edgeinfer_bench.goals.goal import Goal
+
+_SIZE_WH = (1280, 720)
+_SHARE = 95.0
+
+
+def throughput(context: Context) -> list[Goal]:
+    """Frames per second of the pipeline against the smaller of two limits.
+
+    The limits: the rate of inference alone in the same session, and processors divided by the
+    CPU-seconds that a frame costs in decoding, preprocessing, inference and postprocessing, each
+    measured with nothing beside it. The three are taken in turns.
+    """
+    video = str(context.video(context.rounds(150, 30), _SIZE_WH))
+    rounds: list[dict[str, float]] = []
+    options = LoadOptions(provider="cpu", threads=context.threads)
+    with open_model(context.detector(), options) as model:
+        _alone(model, 5)
+        for index in range(context.rounds(5)):
+            context.say(f"video throughput, round {index + 1}")
+            decoding = _cpu_per_frame(lambda: _decode(video))
+            inference_s, model_cpu = _alone(model, context.rounds(60, 10))
+            fps, frames = _pipeline(model, video)
+            by_inference = 1 / inference_s
+            by_cpu = context.threads / (decoding + model_cpu)
+            rounds.append(
+                {
+                    "fps": fps,
+                    "frames": frames,
+                    "by_inference": by_inference,
+                    "by_cpu": by_cpu,
+                    "decode_cpu_ms": decoding * 1e3,
+                    "model_cpu_ms": model_cpu * 1e3,
+                    "share": 100 * fps / min(by_inference, by_cpu),
+                }
+            )
+    middle = {key: median(item[key] for item in rounds) for key in rounds[0]}
+    detail = {
+        "pipeline": f"{middle['fps']:.1f} frames/s",
+        "inference alone": f"{middle['by_inference']:.1f} frames/s",
+        "processors / CPU time": f"{middle['by_cpu']:.1f} frames/s",
+        "CPU per frame, decoding": f"{middle['decode_cpu_ms']:.2f} ms",
+        "CPU per frame, model": f"{middle['model_cpu_ms']:.2f} ms",
+        "rounds": str(len(rounds)),
+    }
+    name = "video throughput, share of what the box allows"
+    return [Goal(name, middle["share"], _SHARE, "%", True, detail, {"rounds": rounds})]
+
+
+def _decode(video: str) -> int:
+    source = open_source(video)
+    count = sum(1 for _ in source)
+    source.close()
+    return count
+
+
+def _cpu_seconds() -> float:
+    """Of this process and of its children that have ended."""
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+def _cpu_per_frame(work: Callable[[], int]) -> float:
+    before = _cpu_seconds()
+    frames = work()
+    return (_cpu_seconds() - before) / max(1, frames)
+
+
+def _alone(model: Model, frames: int) -> tuple[float, float]:
+    """Median seconds of inference, and CPU-seconds per frame of the whole model."""
+    source = open_source(f"synthetic:{_SIZE_WH[0]}x{_SIZE_WH[1]}")
+    before = _cpu_seconds()
+    taken = [model(next(source)).stages_ns["inference"] for _ in range(frames)]
+    spent = _cpu_seconds() - before
+    source.close()
+    return median(taken) / 1e9, spent / frames
+
+
+def _pipeline(model: Model, video: str) -> tuple[float, int]:
+    source = open_source(video)
+    summary = Run(model, source, [], RunOptions()).run()
+    source.close()
+    return float(summary["fps"]), int(summary["frames"])
