@@ -30,7 +30,8 @@ class Child:
     """A running module of ours; close() ends it and removes its folder.
 
     Args:
-        module: import name, run as ``python -m module``.
+        module: import name, run as ``python -m module``; or the path of a ``.py`` file, which then
+            runs without importing the packages that it lies in.
         args: its arguments.
         pass_fds: file descriptors that stay open in it.
         memory_bytes: limit of its address space, None for none.
@@ -104,7 +105,10 @@ def _main() -> None:
     # Ctrl-C reaches the whole terminal group; the parent decides when its children end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.argv = arguments
-    runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+    if arguments[0].endswith(".py"):
+        runpy.run_path(arguments[0], run_name="__main__")
+    else:
+        runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ Libraries raise these; only the command line turns them into exit codes.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -77,6 +76,8 @@ def suggest(name: str, known: Iterable[str]) -> str:
     Returns:
         A sentence such as ``Did you mean 'cuda'?`` or ``Known: cpu, cuda.``.
     """
+    import difflib
+
     names = list(known)
     near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.6)
     return f"Did you mean '{near[0]}'?" if near else f"Known: {', '.join(names)}."

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -58,6 +57,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         SinkError: if the folder cannot be written to.
     """
     check_writable(path)
+    import tempfile
+
     handle, name = tempfile.mkstemp(prefix=TEMP_PREFIX, suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temp = Path(name)
@@ -129,6 +130,8 @@ class GrowingText:
         Raises:
             SinkError: if it cannot be written (a full disk, say).
         """
+        import tempfile
+
         try:
             if self._file is None:
                 handle, name = tempfile.mkstemp(prefix=TEMP_PREFIX, dir=self._path.parent)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from pathlib import Path
 
 from edgeinfer import cache
@@ -66,6 +65,8 @@ def embedded_file(file: ModelFile, spec: ModelSpec) -> tuple[Path, ModelSpec]:
 
 def _without_cache(data: bytes) -> Path:
     """A file for this process only, where the cache refuses; the system's temp folder ages it."""
+    import tempfile
+
     with tempfile.NamedTemporaryFile(prefix="edgeinfer-", suffix=".onnx", delete=False) as file:
         file.write(data)
     return Path(file.name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,6 +40,8 @@ def ask(ort: Any, settings: Any) -> None:
     if hasattr(ort.InferenceSession, "get_provider_graph_assignment_info"):
         settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     else:
+        import tempfile
+
         settings.enable_profiling = True
         settings.profile_file_prefix = os.path.join(tempfile.gettempdir(), "edgeinfer-placement")
 

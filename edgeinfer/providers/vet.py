@@ -7,16 +7,19 @@ exception handler in this process can help. The verdict is remembered by content
 from __future__ import annotations
 
 import json
-import signal
-import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgeinfer import cache
 from edgeinfer.artifact import ModelFile
-from edgeinfer.child import Child, Finished
 from edgeinfer.errors import ModelFileError
+
+if TYPE_CHECKING:
+    from edgeinfer.child import Child, Finished
 
 _TIMEOUT_S = 120.0
 _MIN_MEMORY = 6 << 30
+_CHILD = Path(__file__).with_name("vet_child.py")
 
 
 class Vetting:
@@ -27,12 +30,15 @@ class Vetting:
         self._known = cache.recall("vetted", file.sha256) or {}
         self._child: Child | None = None
         if not self._known:
-            self._start()
+            self._child = self._start()
 
-    def _start(self) -> None:
+    def _start(self) -> Child:
+        # Only unknown files pay for importing what starts processes.
+        from edgeinfer.child import Child
+
         memory = max(_MIN_MEMORY, 8 * self._file.size)
         path = str(self._file.path.resolve())
-        self._child = Child("edgeinfer.providers.vet", [path], memory_bytes=memory)
+        return Child(str(_CHILD), [path], memory_bytes=memory)
 
     def finish(self, runtime: str) -> None:
         """Wait for the verdict.
@@ -46,8 +52,7 @@ class Vetting:
         if self._child is None:
             if runtime in self._known:
                 return
-            self._start()
-        assert self._child is not None
+            self._child = self._start()
         finished = self._child.wait(_TIMEOUT_S)
         self._child = None
         why = _why_bad(finished)
@@ -70,6 +75,8 @@ def _why_bad(finished: Finished) -> str | None:
     if finished.returncode is None:
         return f"opening it takes longer than {_TIMEOUT_S:.0f} s"
     if finished.returncode < 0:
+        import signal
+
         name = signal.Signals(-finished.returncode).name
         return f"opening it kills ONNX Runtime ({name})"
     try:
@@ -78,24 +85,3 @@ def _why_bad(finished: Finished) -> str | None:
         lines = finished.stderr.strip().splitlines()
         return f"opening it ends the process that tries ({lines[-1] if lines else 'no message'})"
     return None
-
-
-def main() -> None:
-    """The child: open the file as the parent will, and say that it survived."""
-    from edgeinfer.providers.ort import onnxruntime
-
-    ort = onnxruntime()
-    settings = ort.SessionOptions()
-    settings.log_severity_level = 4
-    settings.intra_op_num_threads = settings.inter_op_num_threads = 1
-    error = None
-    try:
-        ort.InferenceSession(sys.argv[1], settings, providers=["CPUExecutionProvider"])
-    except Exception as failure:
-        error = str(failure)
-    sys.stdout.write(json.dumps({"opened": error is None}))
-    sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()

@@ -219,3 +219,20 @@ def test_classes_are_named_by_label_or_number() -> None:
     assert class_numbers(("b", "2"), ("a", "b", "c")) == (1, 2)
     with pytest.raises(SpecError, match="'car'"):
         class_numbers(("cat",), ("car", "dog"))
+
+
+def test_the_five_best_of_many_classes_come_best_first_and_ties_in_order() -> None:
+    random = np.random.default_rng(1)
+    for _ in range(20):
+        scores = random.integers(0, 12, 50).astype(np.float32) / 12
+        (found,) = HEADS["softmax"].decode({"out": scores[None]}, (SAME,), spec_of("softmax"))
+        assert isinstance(found, Classes)
+        expected = sorted(range(50), key=lambda index: (-scores[index], index))[:5]
+        assert found.class_ids.tolist() == expected
+        assert found.scores.tolist() == scores[expected].tolist()
+
+
+def test_logits_that_are_no_numbers_still_give_a_result() -> None:
+    output = np.full((1, 20), np.nan, np.float32)
+    (found,) = HEADS["logits"].decode({"out": output}, (SAME,), spec_of("logits"))
+    assert len(found.to_dict()["classes"]) == 5
