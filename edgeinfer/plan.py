@@ -18,8 +18,9 @@ class Plan:
 
     Attributes:
         source: ``default``, ``tuned`` (a stored measurement) or ``options`` (the user said so).
-        threads: of the session.
+        threads: of the process.
         sessions: how many share the work.
+        lanes: how many frames are in work at once; each has threads / lanes to itself.
         preprocess: ``host`` or ``graph``: where scaling and channel order are computed.
     """
 
@@ -27,6 +28,7 @@ class Plan:
     threads: int
     sessions: int = 1
     preprocess: str = "host"
+    lanes: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

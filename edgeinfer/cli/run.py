@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,7 @@ def command(
     if json_path == "-" and output_format == "json":
         raise UsageError("--json - and --format json both want stdout: give --json a file.")
     from edgeinfer.files import check_writable
-    from edgeinfer.model import open_model
+    from edgeinfer.model import open_model, threads_of
     from edgeinfer.pipeline import RunOptions
     from edgeinfer.sources import open_sources
     from edgeinfer.tune import choose_preprocess
@@ -81,6 +82,7 @@ def command(
             # Opened first: its decoder starts while the model opens.
             early = open_sources(sources, stride=stride, threads=load_options.threads or 1)
             stack.callback(early.close)
+        load_options = replace(load_options, lanes=lanes_for(sources, threads_of(load_options)))
         if measure_preprocess:
             say(choose_preprocess(model, load_options).text())
         loaded = stack.enter_context(open_model(model, load_options))
@@ -92,7 +94,6 @@ def command(
             policy=policy or ("latest" if source.info.live else "all"),
             frames=_limit(frames, source),
             skip_errors=on_error == "skip",
-            lanes=1 if source.info.live else 2,
         )
         quiet = json_path == "-" or output_format == "json"
         summary = _drive(loaded, source, sinks, options, quiet)
@@ -119,6 +120,23 @@ def _drive(
                 return run.run()
         except ReaderGone as error:
             raise BrokenPipeError from error
+
+
+def lanes_for(sources: Sequence[str], threads: int) -> int:
+    """One frame at a time where latency counts, several where only the whole does.
+
+    Live streams and single pictures are answered as soon as possible. For recordings, frames side
+    by side with a thread each give more frames a second than all threads on one frame (measured:
+    `benchmarks/reports/main-job.md`).
+    """
+    from edgeinfer.model import MAX_LANES
+    from edgeinfer.sources import is_live, is_one_picture
+
+    if any(is_live(text) for text in sources):
+        return 1
+    if len(sources) == 1 and is_one_picture(sources[0]):
+        return 1
+    return min(threads, MAX_LANES)
 
 
 def _check_apart(inputs: list[Path], json_path: str | None, output: Path | None) -> None:

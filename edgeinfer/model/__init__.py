@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from edgeinfer.model.lane import Gate, Lane
+from edgeinfer.model.lane import Lane
 from edgeinfer.model.model import Model, load, open_model
-from edgeinfer.model.options import LoadOptions
-from edgeinfer.model.session import Session, open_session
+from edgeinfer.model.options import MAX_LANES, LoadOptions
+from edgeinfer.model.session import Session, open_session, threads_of
 
-__all__ = ["Gate", "Lane", "LoadOptions", "Model", "Session", "load", "open_model", "open_session"]
+__all__ = [
+    "MAX_LANES",
+    "Lane",
+    "LoadOptions",
+    "Model",
+    "Session",
+    "load",
+    "open_model",
+    "open_session",
+    "threads_of",
+]

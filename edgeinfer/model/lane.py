@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
 from collections.abc import Mapping
 
 import numpy as np
@@ -54,16 +52,10 @@ class Lane:
             self._host = HostPreprocess(self._picture, self._binding.inputs[self._picture.name])
         self._flags = ("fallback",) if served.fallback else ()
 
-    def predict(
-        self,
-        frame: Frame,
-        gate: contextlib.AbstractContextManager[object] | None = None,
-        dropped_before: int = 0,
-    ) -> Result[Payload]:
+    def predict(self, frame: Frame, dropped_before: int = 0) -> Result[Payload]:
         """Preprocess, infer, decode.
 
         Args:
-            gate: held during inference only, so that lanes take turns at the processors.
             dropped_before: frames that the feed dropped before this one.
 
         Raises:
@@ -73,15 +65,8 @@ class Lane:
         started = now_ns()
         binding, view = self._feed(frame)
         fed = now_ns()
-        if gate is None:
-            began = fed
-            outputs = binding.run()
-            ended = now_ns()
-        else:
-            with gate:
-                began = now_ns()
-                outputs = binding.run()
-                ended = now_ns()
+        outputs = binding.run()
+        ended = now_ns()
         (value,) = self._head.decode(outputs, (view,), self._spec)
         done = now_ns()
         return Result(
@@ -93,7 +78,7 @@ class Lane:
                 **frame.stages_ns,
                 "queue": max(0, started - frame.id.ready_ns),
                 "preprocess": fed - started,
-                "inference": ended - began,
+                "inference": ended - fed,
                 "postprocess": done - ended,
             },
             latency_ns=done - started,
@@ -154,16 +139,3 @@ class Lane:
         self._binding.close()
         if self._array_binding is not None:
             self._array_binding.close()
-
-
-class Gate:
-    """A lock that lanes hold while they infer."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()

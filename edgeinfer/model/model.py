@@ -18,7 +18,7 @@ from edgeinfer.heads import HEADS
 from edgeinfer.model.embedded import embedded_file
 from edgeinfer.model.lane import Lane
 from edgeinfer.model.options import LoadOptions
-from edgeinfer.model.session import Session, open_session
+from edgeinfer.model.session import Session, open_session, threads_of
 from edgeinfer.plan import Plan, plan_key, stored_preprocess
 from edgeinfer.providers import Engine, Selected, open_selected, runtime_version
 from edgeinfer.results import Payload, Result, Served
@@ -188,16 +188,18 @@ def _apply_plan(
 ) -> tuple[Selected, ModelSpec, Plan]:
     """Move preprocessing into the graph where the user or a stored measurement says so."""
     selected, opening = session.selected, session.opening
-    threads = opening.threads
+    threads = threads_of(options)
     preprocess, source = options.preprocess, "options"
     if preprocess is None:
-        key = plan_key(session.file.sha256, runtime_version(), selected.served.provider, threads)
+        key = plan_key(
+            session.file.sha256, runtime_version(), selected.served.provider, opening.threads
+        )
         preprocess = stored_preprocess(key)
         source = "default" if preprocess is None else "tuned"
     if preprocess != "graph":
         stated = options.threads is not None or options.preprocess is not None
         where = "options" if stated and source != "tuned" else source
-        return selected, spec, Plan(where, threads)
+        return selected, spec, Plan(where, threads, lanes=options.lanes)
     path, fed = embedded_file(session.file, spec)
     provider = selected.served.provider
     inner = open_selected(provider, dataclasses.replace(opening, path=path, shapes={}), False)
@@ -206,7 +208,11 @@ def _apply_plan(
         selected.served,
         placement=inner.served.placement,
     )
-    return Selected(inner.engine, served), fed, Plan(source, threads, preprocess="graph")
+    return (
+        Selected(inner.engine, served),
+        fed,
+        Plan(source, threads, preprocess="graph", lanes=options.lanes),
+    )
 
 
 def _full_shapes(

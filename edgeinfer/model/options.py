@@ -10,6 +10,9 @@ from edgeinfer.errors import UsageError, suggest
 from edgeinfer.plan import PREPROCESS
 from edgeinfer.resolve import Overrides
 
+# More frames in work at once gain nothing more and hold memory.
+MAX_LANES = 4
+
 
 @dataclass(frozen=True)
 class LoadOptions:
@@ -20,7 +23,9 @@ class LoadOptions:
         provider_options: the provider's own options.
         allow_fallback: whether the CPU may take over when the named provider does not run.
         max_cpu_nodes: how many nodes may land on the CPU, shape arithmetic not counted.
-        threads: for inference and preprocessing; None for what the box really grants.
+        threads: for the whole process; None for what the box really grants.
+        lanes: how many frames will be in work at once. The threads are shared out among them: one
+            lane gives the lowest latency, as many as threads (see `MAX_LANES`) the most frames.
         spec, task, head, labels: override what the model says.
         input_shapes: full shapes of inputs whose file leaves dimensions open.
         score_threshold, iou_threshold, max_detections, classes: which detections are reported.
@@ -32,6 +37,7 @@ class LoadOptions:
     allow_fallback: bool = False
     max_cpu_nodes: int | None = None
     threads: int | None = None
+    lanes: int = 1
     spec: Path | None = None
     task: str | None = None
     head: str | None = None
@@ -46,6 +52,8 @@ class LoadOptions:
     def __post_init__(self) -> None:
         if self.threads is not None and not 1 <= self.threads <= 1024:
             raise UsageError(f"threads is {self.threads}, not from 1 to 1024.")
+        if not 1 <= self.lanes <= MAX_LANES:
+            raise UsageError(f"lanes is {self.lanes}, not from 1 to {MAX_LANES}.")
         if self.preprocess not in (None, *PREPROCESS):
             raise UsageError(
                 f"preprocess is '{self.preprocess}'. {suggest(str(self.preprocess), PREPROCESS)}"

@@ -47,6 +47,11 @@ class Session:
         return resolve(opened, options.overrides())
 
 
+def threads_of(options: LoadOptions) -> int:
+    """Threads of the whole process."""
+    return options.threads if options.threads is not None else usable_cpus()
+
+
 def open_session(path: Path, options: LoadOptions) -> Session:
     """Open a model file.
 
@@ -56,7 +61,6 @@ def open_session(path: Path, options: LoadOptions) -> Session:
         UsageError: for unknown names.
     """
     parse_provider(options.provider)
-    threads = options.threads if options.threads is not None else usable_cpus()
     file = open_model_file(path)
     vetting = Vetting(file)
     try:
@@ -67,7 +71,7 @@ def open_session(path: Path, options: LoadOptions) -> Session:
         vetting.close()
     opening = Opening(
         path=file.path,
-        threads=threads,
+        threads=max(1, threads_of(options) // options.lanes),
         options=options.provider_options,
         shapes=options.input_shapes,
         max_cpu_nodes=options.max_cpu_nodes,

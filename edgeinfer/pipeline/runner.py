@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgeinfer.errors import EdgeInferError
-from edgeinfer.model import Gate, Lane, Model
+from edgeinfer.model import Lane, Model
 from edgeinfer.pipeline.feed import Feed, Item
 from edgeinfer.pipeline.outbox import Outbox, Outcome
 from edgeinfer.pipeline.tally import Tally
@@ -24,14 +24,11 @@ class RunOptions:
         policy: ``all`` or ``latest``.
         frames: at most this many; None for all.
         skip_errors: go on after frames that cannot be read or run.
-        lanes: how many frames are in work at once: preprocessing and decoding of one overlap with
-            the inference of another. One lane gives the lowest latency, two the most frames.
     """
 
     policy: str = "all"
     frames: int | None = None
     skip_errors: bool = False
-    lanes: int = 2
 
 
 class Run:
@@ -74,7 +71,7 @@ class Run:
             EdgeInferError: from the source, the model or a sink; what was done before is written.
             KeyboardInterrupt: after the sinks are closed.
         """
-        lanes = [self._model.lane() for _ in range(max(1, self._options.lanes))]
+        lanes = [self._model.lane() for _ in range(self._model.plan.lanes)]
         for lane in lanes:
             lane.warm_up()
         feed = Feed(
@@ -91,11 +88,10 @@ class Run:
         return self.summary()
 
     def _work(self, lanes: Sequence[Lane], feed: Feed, outbox: Outbox) -> None:
-        gate = Gate() if len(lanes) > 1 else None
         threads = [
             threading.Thread(
                 target=self._drive,
-                args=(lane, gate, feed, outbox),
+                args=(lane, feed, outbox),
                 name=f"edgeinfer-lane-{number}",
                 daemon=True,
             )
@@ -113,24 +109,24 @@ class Run:
         if self._failure is not None:
             raise self._failure
 
-    def _drive(self, lane: Lane, gate: Gate | None, feed: Feed, outbox: Outbox) -> None:
+    def _drive(self, lane: Lane, feed: Feed, outbox: Outbox) -> None:
         try:
             while self._failure is None and not self._stop.is_set():
                 with self._take_lock:
                     item = feed.take()
                 if item is None:
                     return
-                outbox.put(self._outcome(lane, gate, item))
+                outbox.put(self._outcome(lane, item))
         except BaseException as error:
             if self._failure is None:
                 self._failure = error
             feed.stop()
 
-    def _outcome(self, lane: Lane, gate: Gate | None, item: Item) -> Outcome:
+    def _outcome(self, lane: Lane, item: Item) -> Outcome:
         error = item.error
         if item.frame is not None:
             try:
-                result = lane.predict(item.frame, gate, item.dropped_before)
+                result = lane.predict(item.frame, item.dropped_before)
                 return Outcome(item.sequence, result, item.frame)
             except EdgeInferError as failure:
                 error = failure
@@ -164,7 +160,7 @@ class Run:
         return {
             "schema": "edgeinfer.run/1",
             **known,
-            "warmup_frames": max(1, self._options.lanes),
+            "warmup_frames": self._model.plan.lanes,
             "dropped": self._dropped,
             "errors": self.tally.errors,
             **self.tally.to_dict(),

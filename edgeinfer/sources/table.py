@@ -131,6 +131,21 @@ def open_source(
     return _opener(text)(text, wish)
 
 
+def is_live(text: str) -> bool:
+    """Whether frames come by themselves: a camera, a stream."""
+    return not Path(text).exists() and _scheme(text) in _SCHEMES and _scheme(text) != "synthetic"
+
+
+def is_one_picture(text: str) -> bool:
+    """Whether it is a single picture file."""
+    path = Path(text)
+    return path.is_file() and kind_of_file(path) == "picture"
+
+
+def _scheme(text: str) -> str:
+    return text.partition(":")[0].lower()
+
+
 def check_source(text: str) -> None:
     """Raise what `open_source` would raise for a text that is nothing, without opening it.
 

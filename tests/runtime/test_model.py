@@ -14,7 +14,7 @@ import edgeinfer
 from edgeinfer import cache
 from edgeinfer.errors import InputError, SpecError, UsageError
 from edgeinfer.measure import Ratio
-from edgeinfer.model import Gate, LoadOptions, open_model
+from edgeinfer.model import LoadOptions, open_model
 from edgeinfer.plan import plan_key, store_plan
 from edgeinfer.results import Classes
 from edgeinfer.tune import _decide, choose_preprocess
@@ -145,6 +145,7 @@ def test_a_batch_of_more_than_one_is_refused(make_model: MakeModel) -> None:
         ({"score_threshold": 1.5}, "1.5"),
         ({"max_detections": 0}, "max_detections"),
         ({"preprocess": "gpu"}, "'gpu'"),
+        ({"lanes": 9}, "lanes is 9"),
         ({"input_shapes": {"x": (0, 1)}}, "below 1"),
     ],
 )
@@ -154,14 +155,13 @@ def test_options_out_of_range_are_usage_errors(options: dict, said: str) -> None
 
 
 def test_lanes_of_one_model_run_at_the_same_time(brightness_model: Path) -> None:
-    gate = Gate()
     with edgeinfer.load(brightness_model) as model:
         wrong: list[str] = []
 
         def drive(picture: np.ndarray, expected: str) -> None:
             lane = model.lane()
             for _ in range(200):
-                found = best(lane.predict(edgeinfer.frames.frame_from_array(picture), gate))
+                found = best(lane.predict(edgeinfer.frames.frame_from_array(picture)))
                 if found != expected:
                     wrong.append(found)
 
@@ -174,6 +174,12 @@ def test_lanes_of_one_model_run_at_the_same_time(brightness_model: Path) -> None
         for thread in threads:
             thread.join()
     assert wrong == []
+
+
+def test_lanes_share_the_threads(brightness_model: Path) -> None:
+    with open_model(brightness_model, LoadOptions(threads=4, lanes=2)) as model:
+        assert model.served.threads == 2
+        assert (model.plan.threads, model.plan.lanes) == (4, 2)
 
 
 def test_lanes_that_nobody_holds_are_let_go(brightness_model: Path) -> None:

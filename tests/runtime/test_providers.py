@@ -115,6 +115,7 @@ def test_the_number_of_threads_reaches_the_session(brightness_model: Path) -> No
             "threads": 1,
             "sessions": 1,
             "preprocess": "host",
+            "lanes": 1,
         }
 
 

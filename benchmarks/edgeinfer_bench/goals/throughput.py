@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import resource
+import threading
 from collections.abc import Callable
 from statistics import median
 
-from edgeinfer.model import LoadOptions, Model, open_model
+from edgeinfer.model import MAX_LANES, Lane, LoadOptions, Model, open_model
 from edgeinfer.pipeline import Run, RunOptions
 from edgeinfer.sources import open_source
+from edgeinfer.timing import now_ns
 from edgeinfer_bench.goals.context import Context
 from edgeinfer_bench.goals.goal import Goal
 
@@ -19,21 +21,25 @@ _SHARE = 95.0
 def throughput(context: Context) -> list[Goal]:
     """Frames per second of the pipeline against the smaller of two limits.
 
-    The limits: the rate of inference alone in the same session, and processors divided by the
-    CPU-seconds that a frame costs in decoding, preprocessing, inference and postprocessing, each
-    measured with nothing beside it. The three are taken in turns.
+    The limits: the rate of inference alone in the same session and lanes, and processors divided
+    by the CPU-seconds that a frame costs in decoding, preprocessing, inference and postprocessing,
+    each measured with nothing beside it. The three are taken in turns, and beside them the rate of
+    inference alone with all threads on one frame, which is why `run` does not do that.
     """
     video = str(context.video(context.rounds(150, 30), _SIZE_WH))
     rounds: list[dict[str, float]] = []
-    options = LoadOptions(provider="cpu", threads=context.threads)
-    with open_model(context.detector(), options) as model:
+    lanes = min(context.threads, MAX_LANES)
+    options = LoadOptions(provider="cpu", threads=context.threads, lanes=lanes)
+    one_lane = LoadOptions(provider="cpu", threads=context.threads)
+    path = context.detector()
+    with open_model(path, options) as model, open_model(path, one_lane) as single:
         _alone(model, 5)
         for index in range(context.rounds(5)):
             context.say(f"video throughput, round {index + 1}")
             decoding = _cpu_per_frame(lambda: _decode(video))
-            inference_s, model_cpu = _alone(model, context.rounds(60, 10))
+            by_inference, model_cpu = _alone(model, context.rounds(60, 10))
             fps, frames = _pipeline(model, video)
-            by_inference = 1 / inference_s
+            one_at_a_time, _ = _alone(single, context.rounds(60, 10))
             by_cpu = context.threads / (decoding + model_cpu)
             rounds.append(
                 {
@@ -41,6 +47,7 @@ def throughput(context: Context) -> list[Goal]:
                     "frames": frames,
                     "by_inference": by_inference,
                     "by_cpu": by_cpu,
+                    "one_at_a_time": one_at_a_time,
                     "decode_cpu_ms": decoding * 1e3,
                     "model_cpu_ms": model_cpu * 1e3,
                     "share": 100 * fps / min(by_inference, by_cpu),
@@ -50,6 +57,7 @@ def throughput(context: Context) -> list[Goal]:
     detail = {
         "pipeline": f"{middle['fps']:.1f} frames/s",
         "inference alone": f"{middle['by_inference']:.1f} frames/s",
+        "inference alone, all threads on one frame": f"{middle['one_at_a_time']:.1f} frames/s",
         "processors / CPU time": f"{middle['by_cpu']:.1f} frames/s",
         "CPU per frame, decoding": f"{middle['decode_cpu_ms']:.2f} ms",
         "CPU per frame, model": f"{middle['model_cpu_ms']:.2f} ms",
@@ -80,13 +88,34 @@ def _cpu_per_frame(work: Callable[[], int]) -> float:
 
 
 def _alone(model: Model, frames: int) -> tuple[float, float]:
-    """Median seconds of inference, and CPU-seconds per frame of the whole model."""
-    source = open_source(f"synthetic:{_SIZE_WH[0]}x{_SIZE_WH[1]}")
+    """Inferences per second with every lane at work, and CPU-seconds per frame of the model."""
     before = _cpu_seconds()
-    taken = [model(next(source)).stages_ns["inference"] for _ in range(frames)]
-    spent = _cpu_seconds() - before
+    threads = [
+        threading.Thread(target=_infer, args=(model.lane(), frames))
+        for _ in range(model.plan.lanes)
+    ]
+    began = now_ns()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    seconds = (now_ns() - began) / 1e9
+    count = frames * len(threads)
+    spent = (_cpu_seconds() - before) / count
+    return count / seconds, spent + _around_inference(model)
+
+
+def _infer(lane: Lane, frames: int) -> None:
+    for _ in range(frames):
+        lane.warm_up()
+
+
+def _around_inference(model: Model) -> float:
+    """Seconds per frame of preprocessing and postprocessing, which take one processor."""
+    source = open_source(f"synthetic:{_SIZE_WH[0]}x{_SIZE_WH[1]}")
+    stages = [model(next(source)).stages_ns for _ in range(10)]
     source.close()
-    return median(taken) / 1e9, spent / frames
+    return median(item["preprocess"] + item["postprocess"] for item in stages) / 1e9
 
 
 def _pipeline(model: Model, video: str) -> tuple[float, int]:
