@@ -11,8 +11,8 @@ import numpy as np
 
 from edgeinfer.errors import SourceError
 from edgeinfer.frames import Array, Arrays, Frame, FrameId
+from edgeinfer.sniff import looks_like, read_head
 from edgeinfer.sources.base import SourceInfo
-from edgeinfer.sources.sniff import looks_like, read_head
 from edgeinfer.timing import now_ns
 
 # What an .npz may unpack to: a few kilobytes of zip can claim any size.

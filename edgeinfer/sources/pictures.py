@@ -10,9 +10,9 @@ from pathlib import Path
 
 from edgeinfer.errors import SourceError
 from edgeinfer.frames import Frame, FrameId
+from edgeinfer.pictures import read_picture
+from edgeinfer.sniff import PICTURE_SUFFIXES
 from edgeinfer.sources.base import SourceInfo
-from edgeinfer.sources.picture_file import read_picture
-from edgeinfer.sources.sniff import PICTURE_SUFFIXES
 from edgeinfer.timing import now_ns
 
 
@@ -43,7 +43,10 @@ class Pictures:
         # The turn is taken before the file is read, so that the call after an error goes on.
         stream, path = next(self._files)
         start = now_ns()
-        picture, flags = read_picture(path)
+        try:
+            picture, flags = read_picture(path)
+        except SourceError as error:
+            raise SourceError(f"{error} To go on without it: --on-error skip.") from error
         ready = now_ns()
         size = (picture.shape[1], picture.shape[0])
         return Frame(

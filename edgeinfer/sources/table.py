@@ -9,13 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from edgeinfer.errors import SourceError, UsageError, suggest
+from edgeinfer.sniff import SOURCES_HELP, kind_of_file
 from edgeinfer.sources.base import Source
-from edgeinfer.sources.sniff import kind_of_file
-
-SOURCES_HELP = (
-    "a picture, a folder of pictures, a glob, a video file, arrays (.npy, .npz), "
-    "synthetic[:WxH], camera:N, rtsp://..., http(s)://... or gst:PIPELINE"
-)
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ from edgeinfer.child import Child
 from edgeinfer.errors import SourceError
 from edgeinfer.frames import Frame, FrameId
 from edgeinfer.packages import need
+from edgeinfer.sniff import looks_like, read_head
 from edgeinfer.sources import messages
 from edgeinfer.sources.base import SourceInfo
 from edgeinfer.sources.inbox import Inbox, Record, Silence
 from edgeinfer.sources.lending import Lender, shared_memory
-from edgeinfer.sources.sniff import looks_like, read_head
 
 _FILE_TIMEOUT_S = 30.0
 _MEMORY_BYTES = 6 << 30

@@ -185,7 +185,7 @@ def test_a_picture_cut_in_the_middle_is_refused(tmp_path: Path, ending: str) -> 
     whole = read_picture(path)
     assert whole.shape == (200, 200, 3)
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(DatasetError, match=rf"a\{ending}.*ends in the middle"):
+    with pytest.raises(DatasetError, match=rf"a\{ending}.*is cut off"):
         read_picture(path)
 
 
@@ -195,7 +195,7 @@ def test_bytes_after_the_end_of_a_jpeg_do_no_harm(tmp_path: Path) -> None:
     assert read_picture(path).shape == (20, 40, 3)
 
 
-@pytest.mark.parametrize(("data", "why"), [(b"", "0 bytes"), (b"<html>", "no picture")])
+@pytest.mark.parametrize(("data", "why"), [(b"", "empty"), (b"<html>", "HTML page")])
 def test_what_is_no_picture_is_named(tmp_path: Path, data: bytes, why: str) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(data)

@@ -6,6 +6,11 @@ from pathlib import Path
 
 from edgeinfer.errors import SourceError
 
+SOURCES_HELP = (
+    "a picture, a folder of pictures, a glob, a video file, arrays (.npy, .npz), "
+    "synthetic[:WxH], camera:N, rtsp://..., http(s)://... or gst:PIPELINE"
+)
+
 PICTURE_SUFFIXES = frozenset(
     (
         ".avif",
@@ -144,8 +149,6 @@ def kind_of_file(path: Path) -> str:
     if kind in ("picture", "video", "array"):
         return kind
     if kind == "other":
-        from edgeinfer.sources.table import SOURCES_HELP
-
         raise SourceError(
             f"The file {path} is no source of frames: it is {words}. A source is {SOURCES_HELP}."
         )

@@ -9,7 +9,7 @@ import numpy as np
 from edgeinfer.errors import SourceError
 from edgeinfer.frames import Array
 from edgeinfer.packages import opencv
-from edgeinfer.sources.sniff import looks_like, read_head
+from edgeinfer.sniff import looks_like, read_head
 
 # 805 MB of pixels. The largest cameras make 200 megapixels; OpenCV itself stops at 2^30.
 PIXEL_LIMIT = 1 << 28
@@ -45,7 +45,7 @@ def read_picture(path: Path) -> tuple[Array, tuple[str, ...]]:
     return decode_picture(data, str(path))
 
 
-_ADVICE = "Fetch it again, remove it, or go on without it: --on-error skip."
+_ADVICE = "Fetch it again or remove it."
 
 
 def decode_picture(data: bytes, where: str) -> tuple[Array, tuple[str, ...]]:
