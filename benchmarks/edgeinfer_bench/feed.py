@@ -1,7 +1,8 @@
-"""Frames one by one, from the start again when a recording ends."""
+"""Frames one by one, with nothing else at work while they are measured."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -10,59 +11,87 @@ import numpy as np
 from edgeinfer.errors import SourceError
 from edgeinfer.frames import Frame
 from edgeinfer.sources import Source
+from edgeinfer.timing import now_ns
+
+# What of a recording is held in memory; 46 frames of 1280x720.
+_KEPT_BYTES = 128 << 20
 
 
 class Feed:
-    """Reads a source frame by frame and opens it again at its end.
+    """Gives a source's frames in turn, from the first again when they end.
 
-    Reading happens between the frames' latencies. A live source that ends is not opened again.
+    A recording is read before anything is measured, as much of it as fits into 128 MiB, because a
+    decoder that works beside the model would be measured with it. Live and synthetic sources are
+    read frame by frame. A live source that ends has ended.
 
     Args:
-        open_again: gives the source, each time from its first frame.
+        source: closed by `close`.
+        clock: monotonic nanoseconds; a frame is ready when it is handed out.
 
     Attributes:
-        loops: how often it was opened again.
+        loops: how often the frames began again.
+        kept: how many frames of a recording are held, None for sources read as they come.
+        whole: whether those are all that it has.
         notes: what the source found odd.
+
+    Raises:
+        SourceError: if a recording has no frame at all, or cannot be read.
     """
 
-    def __init__(self, open_again: Callable[[], Source]) -> None:
-        self._open_again = open_again
-        self._source = open_again()
-        self._in_lap = 0
+    def __init__(self, source: Source, clock: Callable[[], int] = now_ns) -> None:
+        self._source = source
+        self._clock = clock
+        self.info = source.info
         self.loops = 0
-        self.notes: dict[str, None] = {}
-        self.info = self._source.info
+        self.whole = True
+        self._position = 0
+        self._frames: list[Frame] = []
+        if not self.info.live and self.info.kind != "synthetic":
+            self._read()
+        self.kept = len(self._frames) or None
+
+    def _read(self) -> None:
+        held = 0
+        for frame in self._source:
+            self._frames.append(keep(frame))
+            held += _bytes_of(frame)
+            if held >= _KEPT_BYTES:
+                self.whole = next(self._source, None) is None
+                break
+        self._source.close()
+        if not self._frames:
+            raise SourceError(
+                f"The source {self.info.name} gave no frame: nothing can be measured; check that "
+                f"it holds pictures or video."
+            )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the source found odd."""
+        return self._source.notes
 
     def next(self) -> Frame | None:
-        """The next frame, or None when a live source has ended.
+        """The next frame, or None when a source that is not held has ended.
 
         Raises:
-            SourceError: if the source has no frame at all, or fails.
+            SourceError: if reading fails.
         """
-        frame = next(self._source, None)
-        if frame is None:
-            if self._in_lap == 0:
-                raise SourceError(
-                    f"The source {self.info.name} gave no frame: nothing can be measured; check "
-                    f"that it holds pictures or video."
-                )
-            if self.info.live:
+        if not self._frames:
+            frame = next(self._source, None)
+            if frame is None:
                 return None
-            self._rewind()
-            return self.next()
-        self._in_lap += 1
-        return frame
-
-    def _rewind(self) -> None:
-        self.close()
-        self._source = self._open_again()
-        self._in_lap = 0
-        self.loops += 1
+        else:
+            if self._position == len(self._frames):
+                self._position = 0
+                self.loops += 1
+            frame = self._frames[self._position]
+            self._position += 1
+        return dataclasses.replace(frame, id=dataclasses.replace(frame.id, ready_ns=self._clock()))
 
     def close(self) -> None:
         """Close the source; a second call does nothing."""
-        self.notes |= dict.fromkeys(self._source.notes)
         self._source.close()
+        self._frames.clear()
 
     def to_dict(self) -> dict[str, Any]:
         """What was read, for the report."""
@@ -74,7 +103,14 @@ class Feed:
             "frame_count": info.frame_count,
             "size_wh": None if info.size_wh is None else list(info.size_wh),
             "loops": self.loops,
+            "kept": self.kept,
         }
+
+
+def _bytes_of(frame: Frame) -> int:
+    if isinstance(frame.data, np.ndarray):
+        return frame.data.nbytes
+    return sum(array.nbytes for array in frame.data.values())
 
 
 def keep(frame: Frame) -> Frame:

@@ -209,7 +209,7 @@ def _open(
     model = entry.open_model()
     opening_ns = clock() - start
     stack.callback(model.close)
-    feed = Feed(lambda: entry.open_source(model))
+    feed = Feed(entry.open_source(model), clock)
     stack.callback(feed.close)
     return Contender(
         entry.label, model, feed, opening_ns, Recorder(options.warmup), Recorder(options.max_frames)

@@ -199,7 +199,7 @@ def sources(report: Report) -> Table:
                 f"{again + 1} times" if again else "once",
             )
         )
-    return Table(("model", "source", "kind", "size", "read"), tuple(rows), 5)
+    return Table(("model", "source", "kind", "size", "shown"), tuple(rows), 5)
 
 
 _EVIDENCE = (

@@ -158,14 +158,14 @@ def _box_notes(before: BoxState) -> list[str]:
 
 def _model_notes(contender: Contender) -> list[str]:
     notes = []
-    loops = contender.feed.loops
-    if loops and contender.feed.info.kind != "synthetic":
+    feed = contender.feed
+    if feed.loops:
+        what = "The frames" if feed.whole else f"The first {feed.kept} frames"
         notes.append(
-            f"The source {contender.feed.info.name} is shorter than the run and was read "
-            f"{loops + 1} times from its start."
+            f"{what} of {feed.info.name} were held in memory and shown {feed.loops + 1} times."
         )
     if contender.ended:
-        notes.append(f"{contender.label}: the live source ended before the run did.")
+        notes.append(f"{contender.label}: the source ended before the run did.")
     notes += [f"{contender.feed.info.name}: {note}" for note in contender.feed.notes]
     for flag, count in sorted(contender.flags.items()):
         notes.append(f"{contender.label}: {count} frame(s) carry the flag '{flag}'.")

@@ -16,37 +16,38 @@ _COUNT = 16
 
 
 class RandomArrays:
-    """Seeded random arrays of every input's shape and type, never all zeros.
+    """Seeded random arrays of every input's shape and type, never all zeros, without an end.
 
     Floats are uniform in [0, 1); integers and booleans are 0 or 1, which any table that they
-    index has. A dimension that may vary is 1.
+    index has. A dimension that may vary is 1. A few are made beforehand and given round and round.
     """
 
     def __init__(self, inputs: tuple[TensorSpec, ...]) -> None:
-        self.info = SourceInfo("synthetic", False, "synthetic", _COUNT, None, None)
+        self.info = SourceInfo("synthetic", False, "synthetic", None, None, None)
         self.notes: tuple[str, ...] = ()
-        self._inputs = inputs
-        self._random = np.random.default_rng(0)
+        random = np.random.default_rng(0)
+        self._arrays: list[Mapping[str, Array]] = [
+            {spec.name: _draw(random, spec) for spec in inputs} for _ in range(_COUNT)
+        ]
         self._index = 0
+        self._closed = False
 
     def __iter__(self) -> Iterator[Frame]:
         return self
 
     def __next__(self) -> Frame:
-        if self._index >= _COUNT:
+        if self._closed:
             raise StopIteration
         start = now_ns()
-        arrays: Mapping[str, Array] = {
-            spec.name: _draw(self._random, spec) for spec in self._inputs
-        }
+        arrays = self._arrays[self._index % _COUNT]
         ready = now_ns()
         identity = FrameId("synthetic", self._index, None, ready, None)
         self._index += 1
         return Frame(identity, arrays, {"capture": ready - start})
 
     def close(self) -> None:
-        """End it; nothing is held."""
-        self._index = _COUNT
+        """End it."""
+        self._closed = True
 
 
 def _draw(random: np.random.Generator, spec: TensorSpec) -> Array:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -12,50 +14,50 @@ from edgeinfer_bench.feed import Feed, keep
 
 
 def test_a_recording_starts_again_at_its_end_and_that_is_counted(clock: FakeClock) -> None:
-    feed = Feed(lambda: StubSource(clock, 3))
+    feed = Feed(StubSource(clock, 3), clock)
     frames = [feed.next() for _ in range(8)]
     assert [frame.id.index for frame in frames if frame] == [0, 1, 2, 0, 1, 2, 0, 1]
-    assert feed.to_dict()["loops"] == 2
+    assert (feed.loops, feed.kept, feed.whole) == (2, 3, True)
 
 
-def test_each_source_that_was_opened_is_closed(clock: FakeClock) -> None:
-    opened: list[StubSource] = []
-
-    def open_again() -> StubSource:
-        opened.append(StubSource(clock, 2))
-        return opened[-1]
-
-    feed = Feed(open_again)
-    for _ in range(5):
-        feed.next()
-    feed.close()
-    assert len(opened) == 3
-    assert all(source.closed for source in opened)
+def test_a_recording_is_read_before_anything_is_measured(clock: FakeClock) -> None:
+    source = StubSource(clock, 4)
+    feed = Feed(source, clock)
+    assert source.closed
+    before = clock()
+    first = feed.next()
+    assert clock() == before
+    assert first is not None
+    assert (first.id.ready_ns, first.stages_ns) == (before, {"capture": 2_000_000})
 
 
-def test_a_live_source_that_ends_is_not_opened_again(clock: FakeClock) -> None:
-    feed = Feed(lambda: StubSource(clock, 1, live=True))
+def test_of_a_long_recording_so_much_is_held_as_fits(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeinfer_bench.feed._KEPT_BYTES", 5 * 8 * 6 * 3)
+    feed = Feed(StubSource(clock, 9), clock)
+    assert (feed.kept, feed.whole) == (5, False)
+    assert Feed(StubSource(clock, 5), clock).whole
+
+
+def test_a_live_source_is_read_as_it_comes_and_its_end_is_the_end(clock: FakeClock) -> None:
+    feed = Feed(StubSource(clock, 1, live=True), clock)
     assert feed.next() is not None
     assert feed.next() is None
-    assert feed.loops == 0
+    assert (feed.loops, feed.kept) == (0, None)
 
 
-def test_what_a_source_found_odd_is_noted_once(clock: FakeClock) -> None:
-    def odd() -> StubSource:
-        source = StubSource(clock, 1)
-        source.notes = ("fewer frames than its header says",)
-        return source
-
-    feed = Feed(odd)
-    for _ in range(3):
-        feed.next()
-    feed.close()
-    assert list(feed.notes) == ["fewer frames than its header says"]
+def test_what_a_source_found_odd_is_noted(clock: FakeClock) -> None:
+    source = StubSource(clock, 1)
+    source.notes = ("fewer frames than its header says",)
+    assert Feed(source, clock).notes == ("fewer frames than its header says",)
 
 
 def test_a_source_without_any_frame_is_an_error(clock: FakeClock) -> None:
+    source = StubSource(clock, 0)
+    source.info = dataclasses.replace(source.info, frame_count=None)
     with pytest.raises(SourceError, match="stub"):
-        Feed(lambda: StubSource(clock, 0)).next()
+        Feed(source, clock)
 
 
 def test_a_kept_frame_stays_when_its_source_writes_over_it(clock: FakeClock) -> None:
@@ -76,7 +78,8 @@ def test_random_arrays_fit_every_input_and_are_never_all_zeros() -> None:
         TensorSpec("b", "int64", (1, 64)),
         TensorSpec("c", "bool", (64,)),
     )
-    frames = list(RandomArrays(specs))
+    source, again = RandomArrays(specs), RandomArrays(specs)
+    frames = [next(source) for _ in range(20)]
     for frame in frames:
         assert isinstance(frame.data, dict)
         for spec in specs:
@@ -84,6 +87,8 @@ def test_random_arrays_fit_every_input_and_are_never_all_zeros() -> None:
             assert str(array.dtype) == spec.dtype
             assert array.any()
         assert frame.data["a"].shape == (1, 64)
-    again = list(RandomArrays(specs))
-    assert isinstance(again[3].data, dict) and isinstance(frames[3].data, dict)
-    assert np.array_equal(again[3].data["a"], frames[3].data["a"])
+    repeated = [next(again) for _ in range(4)][3]
+    assert isinstance(repeated.data, dict) and isinstance(frames[3].data, dict)
+    assert np.array_equal(repeated.data["a"], frames[3].data["a"])
+    source.close()
+    assert next(source, None) is None

@@ -89,7 +89,7 @@ def test_a_short_source_is_read_again_and_the_report_says_so(
     report = run([entry], options, command="", clock=clock, observe=lambda: calm)
     assert report.results[0].frames == 30
     assert report.results[0].source["loops"] == 5
-    assert any("shorter than the run" in note for note in report.validity.notes)
+    assert any("shown 6 times" in note for note in report.validity.notes)
     assert report.valid
 
 
@@ -146,7 +146,7 @@ def test_a_live_source_that_ends_ends_the_run(clock: FakeClock, calm: BoxState) 
     source = StubSource(clock, 25, live=True)
     report = measure(clock, calm, StubModel(clock), source, frames=100, warmup=5)
     assert report.results[0].frames == 20
-    assert any("live source ended" in note for note in report.validity.notes)
+    assert any("the source ended" in note for note in report.validity.notes)
 
 
 def test_model_and_source_are_closed_also_when_the_model_fails(

@@ -49,7 +49,7 @@ def test_text_columns_line_up(make_report: MakeReport) -> None:
 def test_the_terminal_sees_verdict_figures_stages_and_notes(make_report: MakeReport) -> None:
     text = summary_table(make_report([2_000_000], frames=40))
     assert "VALID" in text and "2.00" in text and "preprocess" in text
-    assert "was read" in text
+    assert "held in memory" in text
     assert "INVALID" in summary_table(make_report([2_000_000], frames=5))
 
 
