@@ -20,7 +20,7 @@ class Plan:
         source: ``default``, ``tuned`` (a stored measurement) or ``options`` (the user said so).
         threads: of the process.
         sessions: how many share the work.
-        lanes: how many frames are in work at once; each has threads / lanes to itself.
+        lanes: how many inferences run at once; each has threads / lanes to itself.
         preprocess: ``host`` or ``graph``: where scaling and channel order are computed.
     """
 

@@ -134,13 +134,11 @@ def _bench(paths: Mapping[str, Path], out: Path) -> Report:
 
 
 def _run(path: Path, out: Path) -> dict[str, Any]:
-    from edgeinfer.cli.run import lanes_for
-    from edgeinfer.model import LoadOptions, open_model, threads_of
+    from edgeinfer.model import LoadOptions, open_model
     from edgeinfer.pipeline import Run, RunOptions
     from edgeinfer.sinks import JsonLines, open_sink
 
-    lanes = lanes_for([str(DATA / "conveyor.mp4")], threads_of(LoadOptions()))
-    with _video() as source, open_model(path, LoadOptions(lanes=lanes)) as model:
+    with _video() as source, open_model(path, LoadOptions()) as model:
         sinks = [
             open_sink(out / "conveyor-annotated.mp4", source.info),
             JsonLines(out / "conveyor.jsonl"),

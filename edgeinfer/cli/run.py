@@ -43,6 +43,13 @@ _SYNTHETIC_FRAMES = 100
     "latest for live sources]",
 )
 @click.option(
+    "--lanes",
+    type=click.IntRange(1, 16),
+    default=1,
+    show_default=True,
+    help="Inferences at once, which share the threads: more frames a second, more memory.",
+)
+@click.option(
     "--on-error",
     type=click.Choice(["stop", "skip"]),
     default="stop",
@@ -60,6 +67,7 @@ def command(
     frames: int | None,
     stride: int,
     policy: str | None,
+    lanes: int,
     on_error: str,
     output_format: str,
 ) -> None:
@@ -68,7 +76,7 @@ def command(
     if json_path == "-" and output_format == "json":
         raise UsageError("--json - and --format json both want stdout: give --json a file.")
     from edgeinfer.files import check_writable
-    from edgeinfer.model import open_model, threads_of
+    from edgeinfer.model import open_model
     from edgeinfer.pipeline import RunOptions
     from edgeinfer.sources import open_sources
     from edgeinfer.tune import choose_preprocess
@@ -82,7 +90,7 @@ def command(
             # Opened first: its decoder starts while the model opens.
             early = open_sources(sources, stride=stride, threads=load_options.threads or 1)
             stack.callback(early.close)
-        load_options = replace(load_options, lanes=lanes_for(sources, threads_of(load_options)))
+        load_options = replace(load_options, lanes=lanes)
         if measure_preprocess:
             say(choose_preprocess(model, load_options).text())
         loaded = stack.enter_context(open_model(model, load_options))
@@ -94,6 +102,7 @@ def command(
             policy=policy or ("latest" if source.info.live else "all"),
             frames=_limit(frames, source),
             skip_errors=on_error == "skip",
+            overlap=_only_the_whole_counts(sources),
         )
         quiet = json_path == "-" or output_format == "json"
         summary = _drive(loaded, source, sinks, options, quiet)
@@ -122,21 +131,13 @@ def _drive(
             raise BrokenPipeError from error
 
 
-def lanes_for(sources: Sequence[str], threads: int) -> int:
-    """One frame at a time where latency counts, several where only the whole does.
-
-    Live streams and single pictures are answered as soon as possible. For recordings, frames side
-    by side with a thread each give more frames a second than all threads on one frame (measured:
-    `benchmarks/reports/main-job.md`).
-    """
-    from edgeinfer.model import MAX_LANES
+def _only_the_whole_counts(sources: Sequence[str]) -> bool:
+    """Live streams and single pictures are answered as soon as possible, one frame at a time."""
     from edgeinfer.sources import is_live, is_one_picture
 
     if any(is_live(text) for text in sources):
-        return 1
-    if len(sources) == 1 and is_one_picture(sources[0]):
-        return 1
-    return min(threads, MAX_LANES)
+        return False
+    return len(sources) > 1 or not is_one_picture(sources[0])
 
 
 def _check_apart(inputs: list[Path], json_path: str | None, output: Path | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -17,6 +18,7 @@ from edgeinfer.results import Payload, Result, Served
 from edgeinfer.spec import ModelSpec
 from edgeinfer.timing import now_ns
 
+_OPEN = contextlib.nullcontext()
 _UNMOVED = Affine(np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]))
 
 
@@ -52,10 +54,16 @@ class Lane:
             self._host = HostPreprocess(self._picture, self._binding.inputs[self._picture.name])
         self._flags = ("fallback",) if served.fallback else ()
 
-    def predict(self, frame: Frame, dropped_before: int = 0) -> Result[Payload]:
+    def predict(
+        self,
+        frame: Frame,
+        gate: contextlib.AbstractContextManager[object] | None = None,
+        dropped_before: int = 0,
+    ) -> Result[Payload]:
         """Preprocess, infer, decode.
 
         Args:
+            gate: held during inference only, so that lanes take turns at the processors.
             dropped_before: frames that the feed dropped before this one.
 
         Raises:
@@ -65,8 +73,10 @@ class Lane:
         started = now_ns()
         binding, view = self._feed(frame)
         fed = now_ns()
-        outputs = binding.run()
-        ended = now_ns()
+        with gate or _OPEN:
+            began = now_ns()
+            outputs = binding.run()
+            ended = now_ns()
         (value,) = self._head.decode(outputs, (view,), self._spec)
         done = now_ns()
         return Result(
@@ -78,7 +88,7 @@ class Lane:
                 **frame.stages_ns,
                 "queue": max(0, started - frame.id.ready_ns),
                 "preprocess": fed - started,
-                "inference": ended - fed,
+                "inference": ended - began,
                 "postprocess": done - ended,
             },
             latency_ns=done - started,

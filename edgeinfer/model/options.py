@@ -10,8 +10,8 @@ from edgeinfer.errors import UsageError, suggest
 from edgeinfer.plan import PREPROCESS
 from edgeinfer.resolve import Overrides
 
-# More frames in work at once gain nothing more and hold memory.
-MAX_LANES = 4
+# More gain nothing and hold memory: each has activations of its own.
+MAX_LANES = 16
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,9 @@ class LoadOptions:
         allow_fallback: whether the CPU may take over when the named provider does not run.
         max_cpu_nodes: how many nodes may land on the CPU, shape arithmetic not counted.
         threads: for the whole process; None for what the box really grants.
-        lanes: how many frames will be in work at once. The threads are shared out among them: one
-            lane gives the lowest latency, as many as threads (see `MAX_LANES`) the most frames.
+        lanes: how many inferences run at once, at most `MAX_LANES`. The threads are shared out
+            among them: one lane gives the lowest latency and takes the least memory; more give
+            more frames a second where a model does not keep all threads busy.
         spec, task, head, labels: override what the model says.
         input_shapes: full shapes of inputs whose file leaves dimensions open.
         score_threshold, iou_threshold, max_detections, classes: which detections are reported.

@@ -12,7 +12,7 @@ from edgeinfer.sources import Source
 
 POLICIES = ("all", "latest")
 # Enough to ride out a slow frame; more would only hold memory.
-_DEPTH = 4
+_DEPTH = 3
 
 
 @dataclass(frozen=True, eq=False)

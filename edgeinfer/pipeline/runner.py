@@ -24,11 +24,14 @@ class RunOptions:
         policy: ``all`` or ``latest``.
         frames: at most this many; None for all.
         skip_errors: go on after frames that cannot be read or run.
+        overlap: preprocess and decode one frame while another infers: more frames a second; off,
+            each frame is answered as soon as possible.
     """
 
     policy: str = "all"
     frames: int | None = None
     skip_errors: bool = False
+    overlap: bool = True
 
 
 class Run:
@@ -51,8 +54,10 @@ class Run:
         self._sinks = list(sinks)
         self._options = options
         self._user_tell = tell
+        self._draws = any(sink.needs_pixels for sink in self._sinks)
         self.tally = Tally()
         self._dropped = 0
+        self._warmup_frames = 0
         self._failure: BaseException | None = None
         self._stop = threading.Event()
         self._take_lock = threading.Lock()
@@ -71,7 +76,9 @@ class Run:
             EdgeInferError: from the source, the model or a sink; what was done before is written.
             KeyboardInterrupt: after the sinks are closed.
         """
-        lanes = [self._model.lane() for _ in range(self._model.plan.lanes)]
+        count = self._model.plan.lanes + self._options.overlap
+        lanes = [self._model.lane() for _ in range(count)]
+        self._warmup_frames = count
         for lane in lanes:
             lane.warm_up()
         feed = Feed(
@@ -88,10 +95,11 @@ class Run:
         return self.summary()
 
     def _work(self, lanes: Sequence[Lane], feed: Feed, outbox: Outbox) -> None:
+        gate = threading.Semaphore(self._model.plan.lanes)
         threads = [
             threading.Thread(
                 target=self._drive,
-                args=(lane, feed, outbox),
+                args=(lane, gate, feed, outbox),
                 name=f"edgeinfer-lane-{number}",
                 daemon=True,
             )
@@ -109,25 +117,26 @@ class Run:
         if self._failure is not None:
             raise self._failure
 
-    def _drive(self, lane: Lane, feed: Feed, outbox: Outbox) -> None:
+    def _drive(self, lane: Lane, gate: threading.Semaphore, feed: Feed, outbox: Outbox) -> None:
         try:
             while self._failure is None and not self._stop.is_set():
                 with self._take_lock:
                     item = feed.take()
                 if item is None:
                     return
-                outbox.put(self._outcome(lane, item))
+                outbox.put(self._outcome(lane, gate, item))
         except BaseException as error:
             if self._failure is None:
                 self._failure = error
             feed.stop()
 
-    def _outcome(self, lane: Lane, item: Item) -> Outcome:
+    def _outcome(self, lane: Lane, gate: threading.Semaphore, item: Item) -> Outcome:
         error = item.error
         if item.frame is not None:
             try:
-                result = lane.predict(item.frame, item.dropped_before)
-                return Outcome(item.sequence, result, item.frame)
+                result = lane.predict(item.frame, gate, item.dropped_before)
+                # Who draws nothing needs no pixels: the decoder gets its buffer back at once.
+                return Outcome(item.sequence, result, item.frame if self._draws else None)
             except EdgeInferError as failure:
                 error = failure
         assert error is not None
@@ -160,7 +169,7 @@ class Run:
         return {
             "schema": "edgeinfer.run/1",
             **known,
-            "warmup_frames": self._model.plan.lanes,
+            "warmup_frames": self._warmup_frames,
             "dropped": self._dropped,
             "errors": self.tally.errors,
             **self.tally.to_dict(),

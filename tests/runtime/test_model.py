@@ -145,7 +145,7 @@ def test_a_batch_of_more_than_one_is_refused(make_model: MakeModel) -> None:
         ({"score_threshold": 1.5}, "1.5"),
         ({"max_detections": 0}, "max_detections"),
         ({"preprocess": "gpu"}, "'gpu'"),
-        ({"lanes": 9}, "lanes is 9"),
+        ({"lanes": 99}, "lanes is 99"),
         ({"input_shapes": {"x": (0, 1)}}, "below 1"),
     ],
 )
