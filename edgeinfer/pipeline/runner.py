@@ -160,7 +160,7 @@ class Run:
             for lane in lanes:
                 lane.close()
             for sink in self._sinks:
-                sink.close(complete=complete)
+                sink.close(complete=complete and outbox.crash is None)
 
     def summary(self) -> dict[str, Any]:
         """What ran and what it took."""

@@ -1,0 +1,237 @@
+"""The way of a frame: nothing lost, nothing out of order, everything counted."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import edgeinfer
+from edgeinfer.errors import EdgeInferError, SinkError, SourceError
+from edgeinfer.frames import Frame, FrameId
+from edgeinfer.model import LoadOptions, open_model
+from edgeinfer.pipeline import Outcome, Run, RunOptions
+from edgeinfer.pipeline import tally as tally_module
+from edgeinfer.pipeline.feed import _DEPTH, Feed
+from edgeinfer.pipeline.outbox import Outbox
+from edgeinfer.pipeline.tally import Samples
+from edgeinfer.results import Payload, Result
+from edgeinfer.sources import SourceInfo
+
+
+class Numbered:
+    """Pictures whose brightness is their number; `broken` ones cannot be read."""
+
+    def __init__(self, count: int, broken: tuple[int, ...] = (), crash_at: int = -1) -> None:
+        self.info = SourceInfo("numbered", False, "video", count, 10.0, (8, 8))
+        self.notes: tuple[str, ...] = ()
+        self.read = 0
+        self.closed = False
+        self._broken = broken
+        self._crash_at = crash_at
+
+    def __iter__(self) -> Numbered:
+        return self
+
+    def __next__(self) -> Frame:
+        index = self.read
+        if self.closed or index >= (self.info.frame_count or 0):
+            raise StopIteration
+        self.read += 1
+        if index == self._crash_at:
+            raise RuntimeError("planted")
+        if index in self._broken:
+            raise SourceError(f"frame {index} is broken")
+        picture = np.full((8, 8, 3), index % 256, np.uint8)
+        return Frame(FrameId("numbered", index, None, 0, (8, 8)), picture, {"capture": 1})
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Kept:
+    """A sink that keeps what it gets; `fails_at` a frame it raises."""
+
+    def __init__(self, needs_pixels: bool = False, fails_at: int = -1) -> None:
+        self.needs_pixels = needs_pixels
+        self.indices: list[int] = []
+        self.failures: list[str] = []
+        self.complete: bool | None = None
+        self._fails_at = fails_at
+
+    def write(self, result: Result[Payload], frame: Frame | None, /) -> None:
+        if result.frame.index == self._fails_at:
+            raise SinkError("the disk is full")
+        assert (frame is not None) is self.needs_pixels
+        self.indices.append(result.frame.index)
+
+    def fail(self, stream: str | None, index: int | None, error: EdgeInferError, /) -> None:
+        self.failures.append(str(error))
+
+    def close(self, *, complete: bool) -> None:
+        self.complete = complete
+
+
+def drained(feed: Feed) -> list[int]:
+    indices = []
+    while (item := feed.take()) is not None:
+        assert item.frame is not None
+        indices.append(item.frame.id.index)
+    return indices
+
+
+def test_the_policy_all_waits_for_room_and_loses_nothing() -> None:
+    source = Numbered(50)
+    feed = Feed(source, "all")
+    first = feed.take()
+    assert first is not None and first.frame is not None
+    assert source.read <= _DEPTH + 2
+    assert drained(feed) == list(range(1, 50))
+    assert (feed.read, feed.dropped) == (50, 0)
+    feed.close()
+
+
+def test_the_policy_latest_keeps_the_newest_and_counts_the_rest() -> None:
+    feed = Feed(Numbered(50), "latest")
+    feed._thread.join()
+    item = feed.take()
+    assert item is not None and item.frame is not None
+    assert (item.frame.id.index, item.dropped_before) == (49, 49)
+    assert (feed.read, feed.dropped) == (50, 49)
+    assert feed.take() is None
+    feed.close()
+
+
+def test_a_limit_stops_reading() -> None:
+    source = Numbered(50)
+    feed = Feed(source, "all", limit=7)
+    assert drained(feed) == list(range(7))
+    assert source.read == 7
+    feed.close()
+
+
+def test_a_crash_of_the_source_is_raised_after_the_frames_before_it() -> None:
+    feed = Feed(Numbered(10, crash_at=2), "all")
+    assert [feed.take() is not None for _ in range(2)] == [True, True]
+    with pytest.raises(RuntimeError, match="planted"):
+        feed.take()
+    feed.close()
+
+
+def test_closing_a_feed_wakes_who_waits_on_it() -> None:
+    release = threading.Event()
+
+    class Waiting(Numbered):
+        def __next__(self) -> Frame:
+            release.wait(10)
+            return super().__next__()
+
+        def close(self) -> None:
+            super().close()
+            release.set()
+
+    feed = Feed(Waiting(5), "all")
+    taken: list[object] = []
+    thread = threading.Thread(target=lambda: taken.append(feed.take()))
+    thread.start()
+    feed.close()
+    thread.join(10)
+    assert taken == [None]
+
+
+def test_the_outbox_restores_the_order(brightness_model: Path) -> None:
+    told: list[int] = []
+    kept = Kept()
+    outbox = Outbox([kept], lambda outcome: told.append(outcome.sequence))
+    with edgeinfer.load(brightness_model) as model:
+        frames = list(Numbered(4))
+        for sequence in (2, 0, 3, 1):
+            outbox.put(Outcome(sequence, model(frames[sequence]), None))
+    outbox.close()
+    assert told == kept.indices == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("lanes", "overlap"), [(1, False), (1, True), (3, True)])
+def test_every_frame_reaches_every_sink_in_order(
+    brightness_model: Path, lanes: int, overlap: bool
+) -> None:
+    source, lines, pictures = Numbered(120), Kept(), Kept(needs_pixels=True)
+    told: list[int] = []
+    with open_model(brightness_model, LoadOptions(threads=3, lanes=lanes)) as model:
+        run = Run(
+            model,
+            source,
+            [lines, pictures],
+            RunOptions(overlap=overlap),
+            lambda outcome: told.append(outcome.sequence),
+        )
+        # A sink that wants pixels makes the others see drawn frames, too.
+        lines.write = lambda result, frame: lines.indices.append(result.frame.index)  # type: ignore[method-assign]
+        summary = run.run()
+    assert lines.indices == pictures.indices == told == list(range(120))
+    assert (summary["frames"], summary["dropped"], summary["errors"]) == (120, 0, 0)
+    assert summary["warmup_frames"] == lanes + overlap
+    assert summary["stages_ns"]["draw"]["n"] == 120
+    assert lines.complete is True and source.closed
+
+
+def test_broken_frames_stop_the_run_or_are_told_and_skipped(brightness_model: Path) -> None:
+    with edgeinfer.load(brightness_model) as model:
+        kept = Kept()
+        with pytest.raises(SourceError, match="frame 5"):
+            Run(model, Numbered(9, broken=(5,)), [kept], RunOptions()).run()
+        assert kept.indices == [0, 1, 2, 3, 4]
+        assert kept.complete is False
+        kept = Kept()
+        options = RunOptions(skip_errors=True)
+        summary = Run(model, Numbered(9, broken=(5, 8)), [kept], options).run()
+    assert kept.indices == [0, 1, 2, 3, 4, 6, 7]
+    assert kept.failures == ["frame 5 is broken", "frame 8 is broken"]
+    assert (summary["frames"], summary["errors"]) == (7, 2)
+
+
+def test_a_sink_that_fails_ends_the_run_and_the_others_are_closed(brightness_model: Path) -> None:
+    failing, other = Kept(fails_at=10), Kept()
+    source = Numbered(100_000)
+    with (
+        edgeinfer.load(brightness_model) as model,
+        pytest.raises(SinkError, match="the disk is full"),
+    ):
+        Run(model, source, [failing, other], RunOptions()).run()
+    assert failing.indices == list(range(10))
+    assert (failing.complete, other.complete) == (False, False)
+    assert source.read < 1000
+
+
+def test_a_stopped_run_finishes_what_is_in_work(brightness_model: Path) -> None:
+    kept = Kept()
+    with edgeinfer.load(brightness_model) as model:
+        run: Run
+
+        def tell(outcome: Outcome) -> None:
+            if outcome.sequence == 20:
+                run.stop()
+
+        run = Run(model, Numbered(1_000_000), [kept], RunOptions(), tell)
+        summary = run.run()
+    assert kept.indices == list(range(len(kept.indices)))
+    assert 21 <= summary["frames"] < 100_000
+    assert kept.complete is True
+
+
+def test_threads_end_with_the_run(brightness_model: Path) -> None:
+    with edgeinfer.load(brightness_model) as model:
+        Run(model, Numbered(20), [], RunOptions()).run()
+    names = [thread.name for thread in threading.enumerate()]
+    assert not [name for name in names if name.startswith("edgeinfer")]
+
+
+def test_statistics_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tally_module, "_WINDOW", 100)
+    samples = Samples()
+    for value in range(1000):
+        samples.add(value)
+    summary = samples.summary()
+    assert (summary["n"], summary["max"], summary["p50"]) == (100, 999, 949)
