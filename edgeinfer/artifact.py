@@ -35,8 +35,8 @@ _FOREIGN: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x7fELF", "a compiled program or a TensorRT engine"),
     (0, b"\x1f\x8b", "a gzip archive: unpack it first"),
 )
-# A StringStringEntryProto with the key "location": only models with external data hold one.
-_EXTERNAL_MARK = b"\x0a\x08location"
+# The key of the entry that names a file with external data: no such model lacks these bytes.
+_EXTERNAL_MARK = b"location"
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def external_files(path: Path) -> tuple[Path, ...]:
         raise ModelFileError(f"{path} is not a complete ONNX file: {_first_line(error)}") from error
     folder = path.resolve().parent
     found: dict[Path, None] = {}
-    for tensor in tensors_of(model.graph):
+    for tensor in (*tensors_of(model.graph), *_tensors_of_functions(model)):
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
         location = next((e.value for e in tensor.external_data if e.key == "location"), "")
@@ -191,6 +191,15 @@ def tensors_of(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
                 yield from tensors_of(attribute.g)
             for inner in attribute.graphs:
                 yield from tensors_of(inner)
+
+
+def _tensors_of_functions(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    for function in model.functions:
+        for node in function.node:
+            for attribute in node.attribute:
+                yield from (attribute.t, *attribute.tensors)
+                for inner in (attribute.g, *attribute.graphs):
+                    yield from tensors_of(inner)
 
 
 def nodes_of(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:

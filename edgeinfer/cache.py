@@ -69,7 +69,7 @@ def store(kind: str, name: str, data: bytes) -> Path | None:
         Its path, or None where the folder refuses (full, read-only).
     """
     folder = root() / kind
-    temp = folder / f"{TEMP_PREFIX}{os.getpid()}-{name}"
+    temp = folder / f"{TEMP_PREFIX}{os.urandom(8).hex()}-{name}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         temp.write_bytes(data)

@@ -49,7 +49,15 @@ class ProviderError(EdgeInferError):
 
 
 class SourceError(EdgeInferError):
-    """A source whose frames cannot be read."""
+    """A source whose frames cannot be read.
+
+    Attributes:
+        stream: which one of the source's streams it was, where that is known.
+        index: which frame of it.
+    """
+
+    stream: str | None = None
+    index: int | None = None
 
 
 class SinkError(EdgeInferError):

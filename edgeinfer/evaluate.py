@@ -97,7 +97,7 @@ def evaluate(
         SpecError: if the classes of dataset and model do not fit each other.
         SourceError: if a picture or label cannot be read.
     """
-    to_model, notes = check_fit(model.spec, dataset)
+    to_model, notes = check_fit(model.spec, dataset, getattr(model, "class_count", None))
     collector = _COLLECTORS[dataset.task](to_model, operating_score)
     count = 0
     for sample in dataset:
@@ -117,7 +117,7 @@ def evaluate(
 
 
 def check_fit(
-    spec: ModelSpec, dataset: Dataset
+    spec: ModelSpec, dataset: Dataset, class_count: int | None = None
 ) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
     """Whether a dataset can judge a model; see `match_labels` for what is returned.
 
@@ -134,6 +134,11 @@ def check_fit(
         raise UsageError(
             f"There is no metric for the task '{dataset.task}' here; known: "
             f"{', '.join(_COLLECTORS)}."
+        )
+    if not spec.labels and dataset.labels and class_count not in (None, len(dataset.labels)):
+        raise SpecError(
+            f"The model tells {class_count} classes apart and carries no labels; the dataset has "
+            f"{len(dataset.labels)} classes: say which is which with --labels FILE."
         )
     return match_labels(dataset.labels, spec.labels, dataset.task)
 

@@ -31,9 +31,16 @@ def why_unwritable(path: Path) -> str | None:
         return f"{folder} is not a folder"
     if not os.access(folder, os.W_OK | os.X_OK):
         return f"the folder {folder} may not be written to; choose another place"
+    if is_special(path):
+        return f"{path} is a device, a pipe or a socket; name a regular file"
     if path.exists() and not os.access(path, os.W_OK):
         return f"{path} may not be written to; choose another name"
     return None
+
+
+def is_special(path: Path) -> bool:
+    """Whether it is a device, a pipe or a socket: nothing that a rename may replace."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def check_writable(path: Path) -> None:
@@ -56,13 +63,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         SinkError: if the folder cannot be written to.
     """
+    path = path.resolve()  # what a link points to is replaced, not the link
     check_writable(path)
-    import tempfile
-
-    handle, name = tempfile.mkstemp(prefix=TEMP_PREFIX, suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temp = Path(name)
+    temp = temporary(path)
     try:
+        temp.touch(exist_ok=False)
         yield temp
         commit(temp, path)
     except OSError as error:
@@ -71,13 +76,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temp.unlink(missing_ok=True)
 
 
+def temporary(path: Path) -> Path:
+    """A name beside `path` that nobody has, with the same ending."""
+    return path.parent / f"{TEMP_PREFIX}{os.urandom(8).hex()}{path.suffix}"
+
+
 def commit(temp: Path, path: Path) -> None:
-    """Sync `temp` and rename it to `path`, with the permissions that a new file would have."""
+    """Sync `temp`, rename it to `path` and sync the folder."""
     with temp.open("rb+") as file:
         os.fsync(file.fileno())
-    mask = os.umask(0)
-    os.umask(mask)
-    temp.chmod(0o666 & ~mask)
     temp.replace(path)
     sync_folder(path.parent)
 
@@ -120,7 +127,11 @@ class GrowingText:
     """
 
     def __init__(self, path: Path) -> None:
-        check_writable(path)
+        # Pipes and devices (/dev/stdout, a FIFO) take lines, too; nothing is replaced there.
+        self._direct = is_special(path)
+        if not self._direct:
+            path = path.resolve()
+            check_writable(path)
         self._path = path
         self._file: IO[str] | None = None
 
@@ -130,23 +141,41 @@ class GrowingText:
         Raises:
             SinkError: if it cannot be written (a full disk, say).
         """
-        import tempfile
-
         try:
             if self._file is None:
-                handle, name = tempfile.mkstemp(prefix=TEMP_PREFIX, dir=self._path.parent)
-                self._file = os.fdopen(handle, "w", encoding="utf-8")
-                self._file.write(line + "\n")
-                self._file.flush()
-                commit(Path(name), self._path)
+                self._file = self._begin(line)
             else:
                 self._file.write(line + "\n")
                 self._file.flush()
         except OSError as error:
             raise SinkError(f"Cannot write {self._path}: {error.strerror or error}.") from error
 
+    def _begin(self, line: str) -> IO[str]:
+        temp = self._path if self._direct else temporary(self._path)
+        file = temp.open("w", encoding="utf-8")
+        try:
+            file.write(line + "\n")
+            file.flush()
+            if not self._direct:
+                commit(temp, self._path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                file.close()
+            if not self._direct:
+                temp.unlink(missing_ok=True)
+            raise
+        return file
+
     def close(self) -> None:
-        """Close the file; a second call does nothing."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        """Close the file; a second call does nothing.
+
+        Raises:
+            SinkError: if what was written last did not reach the file.
+        """
+        file, self._file = self._file, None
+        if file is None:
+            return
+        try:
+            file.close()
+        except OSError as error:
+            raise SinkError(f"Cannot write {self._path}: {error.strerror or error}.") from error

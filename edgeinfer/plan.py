@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import edgeinfer
 from edgeinfer import cache
 from edgeinfer.machine import this_machine
 
@@ -34,14 +35,12 @@ class Plan:
         return asdict(self)
 
 
-def plan_key(sha256: str, runtime: str, provider: str, threads: int) -> str:
-    """Everything that a measured choice depends on: another box or version has another key."""
+def plan_key(*parts: object) -> str:
+    """A name for what was measured: the parts, this box and the versions that take part."""
     machine = this_machine()
     return cache.key_of(
-        sha256,
-        runtime,
-        provider,
-        threads,
+        *parts,
+        edgeinfer.__version__,
         machine.cpu,
         machine.cpus,
         machine.quota_cpus,

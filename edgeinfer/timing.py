@@ -13,6 +13,7 @@ STAGES = (
     "capture",
     "queue",
     "preprocess",
+    "wait",
     "transfer_in",
     "inference",
     "transfer_out",
@@ -20,7 +21,15 @@ STAGES = (
     "draw",
     "write",
 )
-LATENCY_STAGES = ("preprocess", "transfer_in", "inference", "transfer_out", "postprocess")
+# `wait` is for another frame's inference, where frames overlap; elsewhere there is none.
+LATENCY_STAGES = (
+    "preprocess",
+    "wait",
+    "transfer_in",
+    "inference",
+    "transfer_out",
+    "postprocess",
+)
 QUANTILES: Mapping[str, float] = MappingProxyType(
     {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99}
 )

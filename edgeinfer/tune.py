@@ -16,7 +16,7 @@ from edgeinfer.errors import EdgeInferError
 from edgeinfer.frames import Array
 from edgeinfer.measure import Ratio, interleave, ratio
 from edgeinfer.model import LoadOptions, Model, open_model
-from edgeinfer.plan import plan_key, store_plan
+from edgeinfer.plan import store_plan
 from edgeinfer.timing import format_ns
 
 _ROUNDS = 40
@@ -84,9 +84,7 @@ def _decide(compared: Ratio, difference: float, limit: float, samples: Any) -> P
 
 
 def _store(model: Model, choice: PreprocessChoice, evidence: Any) -> PreprocessChoice:
-    served = model.served
-    key = plan_key(model.file.sha256, served.provider_impl, served.provider, served.threads)
-    store_plan(key, choice.preprocess, evidence)
+    store_plan(model.plan_key, choice.preprocess, evidence)
     return choice
 
 

@@ -98,4 +98,4 @@ def command(
     else:
         print(summary_table(report))
     if not report.valid:
-        raise CheckFailed(f"This benchmark is INVALID: {'; '.join(report.validity.reasons)}.")
+        raise CheckFailed(f"This benchmark is INVALID: {' '.join(report.validity.reasons)}")

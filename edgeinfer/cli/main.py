@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except MemoryError:
-        return _say("out of memory: give a smaller --input-shape or fewer lanes.", 1)
+        return _say("out of memory: give a smaller --input-shape or fewer --lanes.", 1)
     except Exception:
         import traceback
 
@@ -112,7 +112,13 @@ def _say(text: str, code: int) -> int:
 
 
 def entry() -> None:
-    """The console script."""
+    """The console script; SIGTERM ends any command cleanly."""
+    import signal
+
+    def end(*_: object) -> None:
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, end)
     code = main()
     sys.stdout.flush()
     raise SystemExit(code)

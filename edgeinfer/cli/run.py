@@ -75,14 +75,14 @@ def command(
     .npy or .npz, or synthetic[:WxH]."""
     if json_path == "-" and output_format == "json":
         raise UsageError("--json - and --format json both want stdout: give --json a file.")
-    from edgeinfer.files import check_writable
+    from edgeinfer.files import check_writable, is_special
     from edgeinfer.model import open_model
     from edgeinfer.pipeline import RunOptions
     from edgeinfer.sources import open_sources
     from edgeinfer.tune import choose_preprocess
 
-    _check_apart([model, *map(Path, sources)], json_path, output)
-    if json_path not in (None, "-"):
+    _check_apart(_read_files(model, sources, load_options), json_path, output)
+    if json_path not in (None, "-") and not is_special(Path(str(json_path))):
         check_writable(Path(str(json_path)))
     with ExitStack() as stack:
         early = None
@@ -111,7 +111,7 @@ def command(
     _report(summary, output_format, quiet)
     if summary["errors"]:
         raise EdgeInferError(f"{summary['errors']} frames could not be used; the JSON says which.")
-    if summary["frames"] == 0:
+    if summary["frames"] == 0 and not summary["stopped"]:
         raise EdgeInferError(f"No frame came from {', '.join(sources)}.")
 
 
@@ -140,14 +140,31 @@ def _only_the_whole_counts(sources: Sequence[str]) -> bool:
     return len(sources) > 1 or not is_one_picture(sources[0])
 
 
-def _check_apart(inputs: list[Path], json_path: str | None, output: Path | None) -> None:
-    """Refuse to write over what is read."""
-    wanted = [output] if output is not None else []
-    wanted += [Path(json_path)] if json_path not in (None, "-") and json_path else []
-    for path in wanted:
-        for read in inputs:
-            if read.exists() and path.exists() and path.samefile(read):
-                raise UsageError(f"{path} is read by this run and cannot be written: name another.")
+def _read_files(model: Path, sources: Sequence[str], options: LoadOptions) -> list[Path]:
+    """Every file that a run reads."""
+    import glob
+
+    from edgeinfer.resolve import sidecar_of
+
+    named = [model, sidecar_of(model), options.labels, options.spec]
+    globbed = [Path(name) for text in sources for name in glob.glob(text)]
+    return [path for path in (*named, *map(Path, sources), *globbed) if path and path.exists()]
+
+
+def _check_apart(read: Sequence[Path], json_path: str | None, output: Path | None) -> None:
+    """Refuse to write over what is read, or two things into one file."""
+    lines = None if json_path in (None, "-") else Path(str(json_path))
+    for path in (lines, output):
+        if path is None or not path.exists():
+            continue
+        if any(path.samefile(item) for item in read):
+            raise UsageError(f"{path} is read by this run and cannot be written: name another.")
+        if path.is_dir() and any(path.samefile(item.parent) for item in read if item.is_file()):
+            raise UsageError(
+                f"{path} holds files that this run reads, and could write over them: name another."
+            )
+    if lines is not None and output is not None and lines.resolve() == output.resolve():
+        raise UsageError(f"--json and --output both name {lines}: name two files.")
 
 
 def _limit(frames: int | None, source: Source) -> int | None:
@@ -163,7 +180,7 @@ def _made_to_measure(sources: tuple[str, ...], model: Model, stride: int) -> Sou
     from edgeinfer.sources import RandomArrays, open_sources
 
     if model.size_wh is None and sources == (SYNTHETIC,):
-        return RandomArrays(model.inputs)
+        return RandomArrays(model.fed_inputs)
     return open_sources(sources, size_wh=model.size_wh, stride=stride)
 
 

@@ -23,20 +23,28 @@ def threshold(spec: ModelSpec, key: str) -> float:
     return float(spec.thresholds.get(key, DEFAULT_THRESHOLDS[key]))
 
 
-def class_numbers(names: tuple[str, ...], labels: tuple[str, ...]) -> tuple[int, ...]:
+def class_numbers(
+    names: tuple[str, ...], labels: tuple[str, ...], count: int | None
+) -> tuple[int, ...]:
     """Class numbers from labels or numbers.
+
+    Args:
+        names: labels or numbers.
+        labels: every label of the model, empty where unknown.
+        count: of classes, None where that is unknown.
 
     Raises:
         SpecError: for a name that is no label, with a suggestion.
     """
     found = []
+    limit = count if count is not None else len(labels) or 1 << 31
     for name in names:
         if name in labels:
             found.append(labels.index(name))
-        elif name.isdigit() and (not labels or int(name) < len(labels)):
+        elif name.isdecimal() and int(name) < limit:
             found.append(int(name))
         else:
-            hint = suggest(name, labels) if labels else "This model has no labels: give numbers."
+            hint = suggest(name, labels) if labels else f"Give numbers below {limit}."
             raise SpecError(f"There is no class '{name}'. {hint}")
     return tuple(found)
 

@@ -15,6 +15,9 @@ from edgeinfer.heads.boxes import finish, threshold, xywh_to_xyxy
 from edgeinfer.results import Detections
 from edgeinfer.spec import ModelSpec
 
+# More classes than any detector tells apart: such rows are predictions.
+_MOST_ROWS = 1000
+
 
 class YoloV8:
     """Columns of centre x, centre y, width, height in model pixels, then a score per class."""
@@ -31,6 +34,8 @@ class YoloV8:
             return f"its second dimension is 4 + classes, this one is open: {list(shape)}"
         if rows < 5:
             return f"it has at least 5 rows, this output has {rows}"
+        if isinstance(count, int) and count < rows > _MOST_ROWS:
+            return f"it has a column per prediction, this output {list(shape)} has a row"
         usual = grid_counts(graph, 1)
         if usual and isinstance(count, int) and count not in usual:
             return f"it gives {usual[0]} predictions for this input, this output has {count}"

@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
+import hashlib
 from pathlib import Path
 
 from edgeinfer import cache
-from edgeinfer.artifact import ModelFile, read_graph
-from edgeinfer.errors import SpecError
-from edgeinfer.spec import InputSpec, ModelSpec
+from edgeinfer.artifact import ModelFile, open_model_file, read_graph
+from edgeinfer.errors import ModelFileError, SpecError
+from edgeinfer.preprocess.planes import spec_of_bytes
+from edgeinfer.spec import ModelSpec
 
 # Raised when `embed` makes something else of the same model: older variants are then not reused.
-_REVISION = 1
-
-
-def raw_input(spec: ModelSpec) -> InputSpec:
-    """The input of the variant: uint8, BGR, height x width x channels, as decoders deliver it.
-
-    Raises:
-        SpecError: if the model takes no picture, or bytes already.
-    """
-    picture = next((item for item in spec.inputs if item.kind == "image"), None)
-    if picture is None or not picture.dtype.startswith("float"):
-        raise SpecError(
-            "Preprocessing can move into the graph only where the model takes a float picture: "
-            "give --preprocess host."
-        )
-    return dataclasses.replace(
-        picture,
-        dtype="uint8",
-        layout="nhwc",
-        color="gray" if picture.color == "gray" else "bgr",
-        scale=1.0,
-        mean=(0.0,),
-        std=(1.0,),
-    )
+REVISION = 1
 
 
 def embedded_file(file: ModelFile, spec: ModelSpec) -> tuple[Path, ModelSpec]:
@@ -43,8 +23,13 @@ def embedded_file(file: ModelFile, spec: ModelSpec) -> tuple[Path, ModelSpec]:
     Raises:
         SpecError: if preprocessing cannot move into this graph.
     """
-    raw = raw_input(spec)
-    picture = next(item for item in spec.inputs if item.kind == "image")
+    picture = next((item for item in spec.inputs if item.kind == "image"), None)
+    if picture is None or not picture.dtype.startswith("float"):
+        raise SpecError(
+            "Preprocessing can move into the graph only where the model takes a float picture: "
+            "give --preprocess host."
+        )
+    raw = spec_of_bytes(picture)
     fed = dataclasses.replace(
         spec, inputs=tuple(raw if item is picture else item for item in spec.inputs)
     )
@@ -53,20 +38,31 @@ def embedded_file(file: ModelFile, spec: ModelSpec) -> tuple[Path, ModelSpec]:
             "Preprocessing cannot move into a model that keeps tensors in other files: give "
             "--preprocess host."
         )
-    name = f"{cache.key_of(file.sha256, picture, _REVISION)}.onnx"
+    name = f"{cache.key_of(file.sha256, picture, REVISION)}.onnx"
     found = cache.stored("graphs", name)
-    if found is None:
+    if found is None or not _undamaged(found, name):
         from edgeinfer.preprocess import embed
 
         data = embed(read_graph(file.path), picture).model.SerializeToString(deterministic=True)
+        cache.note("graphs-sha256", name, {"sha256": hashlib.sha256(data).hexdigest()})
         found = cache.store("graphs", name, data) or _without_cache(data)
     return found, fed
 
 
+def _undamaged(path: Path, name: str) -> bool:
+    """Whether a stored graph is still what was stored."""
+    noted = (cache.recall("graphs-sha256", name) or {}).get("sha256")
+    try:
+        return noted is not None and open_model_file(path).sha256 == noted
+    except ModelFileError:
+        return False
+
+
 def _without_cache(data: bytes) -> Path:
-    """A file for this process only, where the cache refuses; the system's temp folder ages it."""
+    """A file for this process only, where the cache refuses; it ends with the process."""
     import tempfile
 
     with tempfile.NamedTemporaryFile(prefix="edgeinfer-", suffix=".onnx", delete=False) as file:
         file.write(data)
+    atexit.register(Path(file.name).unlink, missing_ok=True)
     return Path(file.name)

@@ -88,6 +88,7 @@ class Lane:
                 **frame.stages_ns,
                 "queue": max(0, started - frame.id.ready_ns),
                 "preprocess": fed - started,
+                **({} if gate is None else {"wait": began - fed}),
                 "inference": ended - began,
                 "postprocess": done - ended,
             },
@@ -136,13 +137,24 @@ class Lane:
         self._array_binding.rebind(data)
         return self._array_binding
 
-    def warm_up(self) -> None:
-        """Run once on whatever the buffers hold: the first run allocates and is slower.
+    def warm_up(self) -> bool:
+        """Run once on whatever the picture's buffer holds: the first run allocates and is slower.
+
+        Returns:
+            False for models of arrays: what shapes they will get is not known.
 
         Raises:
             ProviderError: if inference fails.
         """
-        self._binding.run()
+        if self._host is not None:
+            self._binding.run()
+        return self._host is not None
+
+    def interrupt(self) -> None:
+        """Make an inference that is under way fail; any thread may call it."""
+        for binding in (self._binding, self._array_binding):
+            if binding is not None:
+                binding.interrupt()
 
     def close(self) -> None:
         """Let the buffers go."""

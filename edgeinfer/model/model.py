@@ -14,13 +14,13 @@ from edgeinfer import cache
 from edgeinfer.artifact import ModelFile
 from edgeinfer.errors import EdgeInferError, InputError, SpecError
 from edgeinfer.frames import Array, Arrays, Frame, frame_from_array
-from edgeinfer.heads import HEADS
-from edgeinfer.model.embedded import embedded_file
+from edgeinfer.heads import HEADS, Graph
+from edgeinfer.model.embedded import REVISION, embedded_file
 from edgeinfer.model.lane import Lane
 from edgeinfer.model.options import LoadOptions
 from edgeinfer.model.session import Session, open_session, threads_of
 from edgeinfer.plan import Plan, plan_key, stored_preprocess
-from edgeinfer.providers import Engine, Selected, open_selected, runtime_version
+from edgeinfer.providers import Engine, Selected
 from edgeinfer.results import Payload, Result, Served
 from edgeinfer.spec import ModelSpec, TensorSpec
 from edgeinfer.timing import now_ns
@@ -34,6 +34,7 @@ class Model:
         spec: what it expects and means.
         served: what really runs it.
         plan: how it was opened.
+        plan_key: what a measured choice for it is stored under.
         opening_ns: how long opening took.
     """
 
@@ -45,12 +46,14 @@ class Model:
         fed: ModelSpec,
         plan: Plan,
         shapes: Mapping[str, tuple[int, ...]],
+        plan_key: str,
         opening_ns: int,
     ) -> None:
         self.file = file
         self.spec = spec
         self.served: Served = selected.served
         self.plan = plan
+        self.plan_key = plan_key
         self.opening_ns = opening_ns
         self._engine: Engine = selected.engine
         self._fed = fed
@@ -69,6 +72,18 @@ class Model:
     def outputs(self) -> tuple[TensorSpec, ...]:
         """The outputs of the graph that runs."""
         return self._engine.outputs
+
+    @property
+    def fed_inputs(self) -> tuple[TensorSpec, ...]:
+        """The inputs with every dimension settled, as arrays made up for them must be."""
+        return tuple(
+            dataclasses.replace(item, shape=self._shapes[item.name]) for item in self.inputs
+        )
+
+    @property
+    def class_count(self) -> int | None:
+        """How many classes its outputs tell apart, None where that stays open."""
+        return HEADS[self.spec.head].classes(Graph(self.outputs, None))
 
     @property
     def size_wh(self) -> tuple[int, int] | None:
@@ -175,43 +190,48 @@ def open_model(path: Path, options: LoadOptions) -> Model:
     session = open_session(path, options)
     try:
         spec = session.resolve(options)
+        key = choice_key(session, spec)
         selected, fed, plan = _apply_plan(session, spec, options)
+        shapes = _full_shapes(selected.engine.inputs, fed, options.input_shapes)
     except EdgeInferError:
         session.selected.engine.close()
         raise
-    shapes = _full_shapes(selected.engine.inputs, fed, options.input_shapes)
-    return Model(session.file, selected, spec, fed, plan, shapes, now_ns() - started)
+    return Model(session.file, selected, spec, fed, plan, shapes, key, now_ns() - started)
 
 
 def _apply_plan(
     session: Session, spec: ModelSpec, options: LoadOptions
 ) -> tuple[Selected, ModelSpec, Plan]:
     """Move preprocessing into the graph where the user or a stored measurement says so."""
-    selected, opening = session.selected, session.opening
+    selected = session.selected
     threads = threads_of(options)
     preprocess, source = options.preprocess, "options"
     if preprocess is None:
-        key = plan_key(
-            session.file.sha256, runtime_version(), selected.served.provider, opening.threads
-        )
-        preprocess = stored_preprocess(key)
+        preprocess = stored_preprocess(choice_key(session, spec))
         source = "default" if preprocess is None else "tuned"
     if preprocess != "graph":
         stated = options.threads is not None or options.preprocess is not None
         where = "options" if stated and source != "tuned" else source
         return selected, spec, Plan(where, threads, lanes=options.lanes)
     path, fed = embedded_file(session.file, spec)
-    provider = selected.served.provider
-    inner = open_selected(provider, dataclasses.replace(opening, path=path, shapes={}), False)
+    inner = selected.reopen(path)
     selected.engine.close()
-    served = dataclasses.replace(
-        selected.served,
-        placement=inner.served.placement,
-    )
-    return (
-        Selected(inner.engine, served),
-        fed,
-        Plan(source, threads, preprocess="graph", lanes=options.lanes),
+    return inner, fed, Plan(source, threads, preprocess="graph", lanes=options.lanes)
+
+
+def choice_key(session: Session, spec: ModelSpec) -> str:
+    """Everything that the choice of preprocessing depends on."""
+    opening, served = session.selected.opening, session.selected.served
+    return plan_key(
+        session.file.sha256,
+        served.provider_impl,
+        served.provider,
+        opening.device,
+        sorted(opening.options.items()),
+        opening.threads,
+        sorted(opening.shapes.items()),
+        spec.inputs,
+        REVISION,
     )
 
 
@@ -235,10 +255,11 @@ def _full_shapes(
                 have if isinstance(have, int) else want
                 for have, want in zip(sizes, full, strict=True)
             ]
-            if sizes[0] != 1:
+            if sizes[0] != 1 or given.get(item.name, (1,))[0] != 1:
+                batch = given.get(item.name, sizes)[0]
                 raise SpecError(
-                    f"The input '{item.name}' takes batches of {sizes[0]}; frames come one by "
-                    f"one: export the model with batch 1 or an open batch dimension."
+                    f"The input '{item.name}' takes batches of {batch}; frames come one by one: "
+                    f"export the model with batch 1 or an open batch dimension."
                 )
         elif item.name in given:
             sizes = list(given[item.name])

@@ -35,7 +35,7 @@ class Feed:
 
     Args:
         policy: ``all`` waits for room, ``latest`` drops the oldest frame that nobody took.
-        limit: how many frames are read at most.
+        limit: how many frames are handed out at most.
         skip_errors: whether reading goes on after a frame that cannot be read.
     """
 
@@ -52,6 +52,7 @@ class Feed:
         self._stopped = False
         self._crash: BaseException | None = None
         self._handed = 0
+        self._frames = 0
         self._dropped_since = 0
         self.read = 0
         self.dropped = 0
@@ -61,7 +62,7 @@ class Feed:
     def _work(self) -> None:
         try:
             frames = iter(self._source)
-            while not self._stopped and (self._limit is None or self.read < self._limit):
+            while not self._stopped and not self._read_enough():
                 try:
                     frame = next(frames)
                 except StopIteration:
@@ -80,13 +81,17 @@ class Feed:
                 self._ended = True
                 self._changed.notify_all()
 
+    def _read_enough(self) -> bool:
+        """Whether the limit is reached; where frames are dropped, only `take` can tell."""
+        return self._limit is not None and not self._latest and self.read >= self._limit
+
     def _put(self, frame: Frame | None, error: EdgeInferError | None) -> None:
         with self._changed:
-            if self._latest:
-                if len(self._queue) >= 1 and self._queue[0][1] is None:
-                    self._queue.popleft()
-                    self.dropped += 1
-                    self._dropped_since += 1
+            if self._latest and frame is not None:
+                errors = [pair for pair in self._queue if pair[0] is None]
+                self.dropped += len(self._queue) - len(errors)
+                self._dropped_since += len(self._queue) - len(errors)
+                self._queue = deque(errors)
             else:
                 self._changed.wait_for(lambda: len(self._queue) < _DEPTH or self._stopped)
             if not self._stopped:
@@ -106,6 +111,8 @@ class Feed:
                     raise self._crash
                 return None
             frame, error = self._queue.popleft()
+            self._frames += frame is not None
+            self._stopped = self._limit is not None and self._frames >= self._limit
             item = Item(self._handed, self._dropped_since, frame, error)
             self._handed += 1
             self._dropped_since = 0

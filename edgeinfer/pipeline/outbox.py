@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edgeinfer.draw import annotate
-from edgeinfer.errors import EdgeInferError
+from edgeinfer.errors import EdgeInferError, SinkError, SourceError
 from edgeinfer.frames import Array, Frame
 from edgeinfer.results import Payload, Result
 from edgeinfer.sinks import Sink
@@ -47,6 +47,7 @@ class Outbox:
         self._next = 0
         self._changed = threading.Condition()
         self._ended = False
+        self._abandoned = False
         self.crash: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="edgeinfer-outbox", daemon=True)
         self._thread.start()
@@ -59,6 +60,7 @@ class Outbox:
                     len(self._waiting) < _DEPTH
                     or outcome.sequence == self._next
                     or self.crash is not None
+                    or self._abandoned
                 )
             )
             self._waiting[outcome.sequence] = outcome
@@ -83,11 +85,10 @@ class Outbox:
     def _deliver(self, outcome: Outcome) -> Outcome:
         result, frame = outcome.result, outcome.frame
         if result is None:
+            stream, index = _whose(outcome)
             for sink in self._sinks:
-                if outcome.error is not None and frame is not None:
-                    sink.fail(frame.id.stream, frame.id.index, outcome.error)
-                elif outcome.error is not None:
-                    sink.fail(None, None, outcome.error)
+                if outcome.error is not None:
+                    sink.fail(stream, index, outcome.error)
             return outcome
         if self._draws and frame is not None and frame.id.size_wh is not None:
             began = now_ns()
@@ -101,8 +102,17 @@ class Outbox:
                 result = _with_stage(result, "write", now_ns() - began)
         return dataclasses.replace(outcome, result=result)
 
-    def close(self) -> None:
+    def abandon(self) -> None:
+        """Make nobody wait for room any more: an outcome before the others will never come."""
+        with self._changed:
+            self._abandoned = True
+            self._changed.notify_all()
+
+    def close(self, patience_s: float | None = None) -> None:
         """Deliver what is there, then end.
+
+        Args:
+            patience_s: give up on a sink that takes nothing for so long; None waits for ever.
 
         Raises:
             EdgeInferError: what a sink raised.
@@ -110,10 +120,21 @@ class Outbox:
         with self._changed:
             self._ended = True
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(patience_s)
+        if self._thread.is_alive():
+            raise SinkError("A reader of the results takes nothing more: they end here.")
         if self.crash is not None:
             raise self.crash
 
 
 def _with_stage(result: Result[Payload], stage: str, spent_ns: int) -> Result[Payload]:
     return dataclasses.replace(result, stages_ns={**result.stages_ns, stage: spent_ns})
+
+
+def _whose(outcome: Outcome) -> tuple[str | None, int | None]:
+    """Stream and index of the frame that gave no result."""
+    if outcome.frame is not None:
+        return outcome.frame.id.stream, outcome.frame.id.index
+    if isinstance(outcome.error, SourceError):
+        return outcome.error.stream, outcome.error.index
+    return None, None

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgeinfer.errors import EdgeInferError
+from edgeinfer.errors import EdgeInferError, ProviderError
 from edgeinfer.model import Lane, Model
 from edgeinfer.pipeline.feed import Feed, Item
 from edgeinfer.pipeline.outbox import Outbox, Outcome
 from edgeinfer.pipeline.tally import Tally
 from edgeinfer.sinks import Sink
 from edgeinfer.sources import Source
+from edgeinfer.timing import now_ns
+
+# How long an interrupted run waits for a sink that does not take what is ready.
+_PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,10 @@ class Run:
         self._failure: BaseException | None = None
         self._stop = threading.Event()
         self._take_lock = threading.Lock()
+        self._idle = threading.Semaphore(0)
+        self._busy = 0
+        self._whole = False
+        self._stopping_since: int | None = None
 
     def stop(self) -> None:
         """End soon: frames in work are finished; safe to call in a signal handler."""
@@ -76,44 +85,44 @@ class Run:
             EdgeInferError: from the source, the model or a sink; what was done before is written.
             KeyboardInterrupt: after the sinks are closed.
         """
-        count = self._model.plan.lanes + self._options.overlap
-        lanes = [self._model.lane() for _ in range(count)]
-        self._warmup_frames = count
-        for lane in lanes:
-            lane.warm_up()
-        feed = Feed(
-            self._source, self._options.policy, self._options.frames, self._options.skip_errors
-        )
-        outbox = Outbox(self._sinks, self._tell)
-        complete = False
-        try:
+        with contextlib.ExitStack() as stack:
+            # Undone from the last to the first: lanes end, the feed, the outbox, then the sinks.
+            for sink in self._sinks:
+                stack.callback(self._close_sink, sink)
+            count = self._model.plan.lanes + self._options.overlap
+            lanes = [self._model.lane() for _ in range(count)]
+            for lane in lanes:
+                stack.callback(lane.close)
+                self._warmup_frames += lane.warm_up()
+            outbox = Outbox(self._sinks, self._tell)
+            stack.callback(self._end, outbox)
+            options = self._options
+            feed = Feed(self._source, options.policy, options.frames, options.skip_errors)
+            stack.callback(feed.close)
+            stack.callback(self._await_lanes, lanes, feed, outbox)
             self._work(lanes, feed, outbox)
-            complete = True
-        finally:
-            self._dropped = feed.dropped
-            self._close(feed, outbox, lanes, complete)
+            self._whole = True
+        self._dropped = feed.dropped
         return self.summary()
 
     def _work(self, lanes: Sequence[Lane], feed: Feed, outbox: Outbox) -> None:
         gate = threading.Semaphore(self._model.plan.lanes)
-        threads = [
+        self.tally.begin()
+        for number, lane in enumerate(lanes):
             threading.Thread(
                 target=self._drive,
                 args=(lane, gate, feed, outbox),
                 name=f"edgeinfer-lane-{number}",
                 daemon=True,
-            )
-            for number, lane in enumerate(lanes)
-        ]
-        self.tally.begin()
-        for thread in threads:
-            thread.start()
-        for thread in threads:
+            ).start()
+            self._busy += 1
+        while self._busy:
             # A bounded wait keeps this thread able to take Ctrl-C and stop().
-            while thread.is_alive():
-                thread.join(timeout=0.1)
-                if self._stop.is_set() or outbox.crash is not None:
-                    feed.stop()
+            if self._idle.acquire(timeout=0.1):
+                self._busy -= 1
+            if self._stop.is_set() or outbox.crash is not None:
+                feed.stop()
+                self._stop_endless(lanes)
         if self._failure is not None:
             raise self._failure
 
@@ -126,9 +135,50 @@ class Run:
                     return
                 outbox.put(self._outcome(lane, gate, item))
         except BaseException as error:
-            if self._failure is None:
+            interrupted = self._stop.is_set() and isinstance(error, ProviderError)
+            if self._failure is None and not interrupted:
                 self._failure = error
             feed.stop()
+            outbox.abandon()
+        finally:
+            self._idle.release()
+
+    def _stop_endless(self, lanes: Sequence[Lane]) -> None:
+        """Break off inferences that go on for long after everybody was told to stop."""
+        if self._stopping_since is None:
+            self._stopping_since = now_ns()
+        elif now_ns() - self._stopping_since > _PATIENCE_S * 1e9:
+            for lane in lanes:
+                lane.interrupt()
+
+    def _await_lanes(self, lanes: Sequence[Lane], feed: Feed, outbox: Outbox) -> None:
+        """Wait until no lane is inside ONNX Runtime: an interpreter that ends before aborts.
+
+        Threads are not joined: in CPython before 3.13 an interrupted join marks a running thread as
+        ended (https://github.com/python/cpython/issues/89455).
+        """
+        if self._busy:
+            self._stop.set()
+            feed.stop()
+            outbox.abandon()
+        while self._busy:
+            if self._idle.acquire(timeout=_PATIENCE_S):
+                self._busy -= 1
+            else:
+                for lane in lanes:
+                    lane.interrupt()
+
+    def _end(self, outbox: Outbox) -> None:
+        """Deliver what is done; after an interruption, for so long only as somebody takes it."""
+        hurry = self._stop.is_set() or not self._whole
+        try:
+            outbox.close(_PATIENCE_S if hurry else None)
+        except BaseException:
+            self._whole = False
+            raise
+
+    def _close_sink(self, sink: Sink) -> None:
+        sink.close(complete=self._whole)
 
     def _outcome(self, lane: Lane, gate: threading.Semaphore, item: Item) -> Outcome:
         error = item.error
@@ -152,26 +202,17 @@ class Run:
         if self._user_tell is not None:
             self._user_tell(outcome)
 
-    def _close(self, feed: Feed, outbox: Outbox, lanes: Sequence[Lane], complete: bool) -> None:
-        feed.close()
-        try:
-            outbox.close()
-        finally:
-            for lane in lanes:
-                lane.close()
-            for sink in self._sinks:
-                sink.close(complete=complete and outbox.crash is None)
-
     def summary(self) -> dict[str, Any]:
         """What ran and what it took."""
         known = self._model.summary()
-        flags = [*known.pop("flags"), *sorted(set(self.tally.flags) - set(known.get("flags", ())))]
+        flags = [*known.pop("flags"), *sorted(self.tally.flags)]
         return {
             "schema": "edgeinfer.run/1",
             **known,
             "warmup_frames": self._warmup_frames,
             "dropped": self._dropped,
             "errors": self.tally.errors,
+            "stopped": self._stop.is_set(),
             **self.tally.to_dict(),
             "flags": list(dict.fromkeys(flags)),
         }

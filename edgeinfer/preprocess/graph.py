@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from edgeinfer.errors import SpecError
 from edgeinfer.preprocess.fold import fold
+from edgeinfer.preprocess.planes import spec_of_bytes
 from edgeinfer.preprocess.surgery import Names, add_constant, remove, rewire, uses
 from edgeinfer.spec import InputSpec
 
@@ -77,19 +77,7 @@ def embed(model: onnx.ModelProto, spec: InputSpec) -> Embedded:
         changed.graph.node.insert(0, node)
     _take_bytes(changed.graph, given, spec)
     plain = not arithmetic and all(n.op_type in ("Transpose", "Cast") for n in chain.nodes)
-    return Embedded(changed, _spec_of_bytes(spec), "folded" if plain else "nodes")
-
-
-def _spec_of_bytes(spec: InputSpec) -> InputSpec:
-    return dataclasses.replace(
-        spec,
-        color="gray" if spec.color == "gray" else "bgr",
-        layout="nhwc",
-        dtype="uint8",
-        scale=1.0,
-        mean=(0.0,),
-        std=(1.0,),
-    )
+    return Embedded(changed, spec_of_bytes(spec), "folded" if plain else "nodes")
 
 
 class _Chain:

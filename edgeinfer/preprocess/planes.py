@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -91,6 +92,19 @@ def _converters(spec: InputSpec) -> list[Convert]:
         return [_scaling(factor) for factor, _ in spec.per_channel()]
     values = table(spec)
     return [_looking_up(values[:, channel]) for channel in range(spec.channels)]
+
+
+def spec_of_bytes(spec: InputSpec) -> InputSpec:
+    """The input as decoders deliver it: uint8, BGR, height x width x channels, not scaled."""
+    return dataclasses.replace(
+        spec,
+        color="gray" if spec.color == "gray" else "bgr",
+        layout="nhwc",
+        dtype="uint8",
+        scale=1.0,
+        mean=(0.0,),
+        std=(1.0,),
+    )
 
 
 def writer(spec: InputSpec, region: Array, channels: int) -> Write:

@@ -60,6 +60,10 @@ class Binding(Protocol):
         """Compute; the outputs are views that hold until the next run."""
         ...
 
+    def interrupt(self) -> None:
+        """Make a run that is under way fail; any thread may call it."""
+        ...
+
     def close(self) -> None: ...
 
 

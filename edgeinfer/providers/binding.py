@@ -105,6 +105,10 @@ class OrtBinding:
             for spec, value in zip(self._outputs, values, strict=True)
         }
 
+    def interrupt(self) -> None:
+        """Make a run that is under way fail, as an endless one must; any thread may call it."""
+        self._run_options.terminate = True
+
     def close(self) -> None:
         """Let the buffers go; a second call does nothing."""
         self._session = self._io = None

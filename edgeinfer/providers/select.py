@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 
 from edgeinfer.errors import EdgeInferError, ProviderError, UsageError, suggest
 from edgeinfer.providers.base import Engine, Opening, Provider
@@ -23,6 +24,8 @@ def parse_provider(text: str) -> tuple[str, str | None]:
             f"There is no provider '{name}'. {suggest(name, ['auto', *PROVIDERS])} "
             f"'edgeinfer providers' shows what can run here."
         )
+    if name == "auto" and device:
+        raise UsageError("'auto' chooses the device itself: name a provider, as in 'cuda:1'.")
     return name, device or None
 
 
@@ -43,10 +46,26 @@ def check_options(provider: Provider, options: Mapping[str, str]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Selected:
-    """An engine and how it was chosen."""
+    """An engine and how it was chosen.
+
+    Attributes:
+        opening: what it was opened with, device and options included.
+    """
 
     engine: Engine
     served: Served
+    opening: Opening
+
+    def reopen(self, path: Path) -> Selected:
+        """Open another file on the same provider, device and options; nothing falls back.
+
+        Raises:
+            ProviderError: if the provider does not run it.
+        """
+        opening = dataclasses.replace(self.opening, path=path, shapes={})
+        engine = PROVIDERS[self.served.provider].open(opening)
+        placement = engine.served.placement
+        return Selected(engine, dataclasses.replace(self.served, placement=placement), opening)
 
 
 def open_selected(text: str, opening: Opening, allow_fallback: bool = False) -> Selected:
@@ -82,8 +101,8 @@ def open_selected(text: str, opening: Opening, allow_fallback: bool = False) -> 
             skipped_providers={name: str(error)},
             fallback=True,
         )
-        return Selected(engine, served)
-    return Selected(engine, dataclasses.replace(engine.served, requested_provider=text))
+        return Selected(engine, served, plain)
+    return Selected(engine, dataclasses.replace(engine.served, requested_provider=text), asked)
 
 
 def _open_first(text: str, opening: Opening) -> Selected:
@@ -105,10 +124,12 @@ def _open_first(text: str, opening: Opening) -> Selected:
                     dataclasses.replace(
                         engine.served, requested_provider=text, skipped_providers=skipped
                     ),
+                    opening,
                 )
         skipped[name] = reason
     engine = PROVIDERS["cpu"].open(opening)
     return Selected(
         engine,
         dataclasses.replace(engine.served, requested_provider=text, skipped_providers=skipped),
+        opening,
     )

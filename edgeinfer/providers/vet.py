@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgeinfer import cache
 from edgeinfer.artifact import ModelFile
@@ -17,8 +17,9 @@ from edgeinfer.errors import ModelFileError
 if TYPE_CHECKING:
     from edgeinfer.child import Child, Finished
 
-_TIMEOUT_S = 120.0
+_TIMEOUT_S = 60.0
 _MIN_MEMORY = 6 << 30
+_OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "bad allocation")
 _CHILD = Path(__file__).with_name("vet_child.py")
 
 
@@ -55,13 +56,14 @@ class Vetting:
             self._child = self._start()
         finished = self._child.wait(_TIMEOUT_S)
         self._child = None
-        why = _why_bad(finished)
+        answer, why = _verdict(finished)
         if why is not None:
             raise ModelFileError(
                 f"The model {self._file.path} is refused: {why}. It is damaged or hostile; export "
                 f"it again from its source."
             )
-        cache.note("vetted", self._file.sha256, {**self._known, runtime: True})
+        if answer["opened"]:
+            cache.note("vetted", self._file.sha256, {**self._known, runtime: True})
 
     def close(self) -> None:
         """End the child if it still runs."""
@@ -70,18 +72,24 @@ class Vetting:
             self._child = None
 
 
-def _why_bad(finished: Finished) -> str | None:
-    """None where the child ended by itself: what it could not open, the parent reports."""
+def _verdict(finished: Finished) -> tuple[dict[str, Any], str | None]:
+    """What the child said, and why the file is refused.
+
+    What the child could not open but survived, the parent opens itself, to say why.
+    """
     if finished.returncode is None:
-        return f"opening it takes longer than {_TIMEOUT_S:.0f} s"
+        return {}, f"opening and running it once takes longer than {_TIMEOUT_S:.0f} s"
     if finished.returncode < 0:
         import signal
 
         name = signal.Signals(-finished.returncode).name
-        return f"opening it kills ONNX Runtime ({name})"
+        return {}, f"opening and running it once kills ONNX Runtime ({name})"
     try:
-        json.loads(finished.stdout)
+        answer = json.loads(finished.stdout)
     except ValueError:
         lines = finished.stderr.strip().splitlines()
-        return f"opening it ends the process that tries ({lines[-1] if lines else 'no message'})"
-    return None
+        last = lines[-1] if lines else "no message"
+        return {}, f"opening and running it once ends the process that tries ({last})"
+    if any(mark in (answer["error"] or "") for mark in _OUT_OF_MEMORY):
+        return answer, "it takes more memory than a model of its size may need"
+    return answer, None

@@ -67,11 +67,15 @@ def resolve(opened: Opened, overrides: Overrides) -> ModelSpec:
                 f"'{overrides.task}'."
             )
         fields["head"], fields["task"] = head.name, head.task
+        origin = origin if origin != "guessed" else "options"
     spec = _complete(opened, fields, origin)
     spec = _with_labels(opened, spec, overrides.labels)
     spec = _with_thresholds(spec, overrides)
     if overrides.classes:
-        spec = dataclasses.replace(spec, keep_classes=class_numbers(overrides.classes, spec.labels))
+        count = HEADS[spec.head].classes(Graph(opened.outputs, None))
+        spec = dataclasses.replace(
+            spec, keep_classes=class_numbers(overrides.classes, spec.labels, count)
+        )
     return spec
 
 
@@ -138,6 +142,12 @@ def _complete(opened: Opened, fields: dict[str, Any], origin: str) -> ModelSpec:
     inputs = guess.complete_inputs(opened, fields, name, picture, notes, origin == "guessed")
     if origin == "options" and notes:
         notes.append("the rest is from the options")
+    foreign = opened.metadata.get("task", "detect")
+    if origin == "ultralytics" and foreign not in ("detect", "classify"):
+        notes.append(
+            f"nothing: the metadata says task '{foreign}', which this version has no head for, so "
+            f"the outputs are given as tensors"
+        )
     complete = {**fields, "task": task, "head": name, "inputs": inputs}
     return build(complete, origin, notes)
 

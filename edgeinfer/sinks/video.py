@@ -5,7 +5,6 @@ Encoded by PyAV (https://pyav.basswood-io.com), FFmpeg's libraries in a wheel.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from edgeinfer.errors import EdgeInferError, SinkError
-from edgeinfer.files import TEMP_PREFIX, check_writable, commit
+from edgeinfer.files import check_writable, commit, temporary
 from edgeinfer.frames import Array, Frame
 from edgeinfer.geometry import fit
 from edgeinfer.packages import need, opencv
@@ -78,6 +77,7 @@ class VideoFile:
     needs_pixels = True
 
     def __init__(self, path: Path, fps: float) -> None:
+        path = path.resolve()
         check_writable(path)
         self._av = need("av")
         self._path = path
@@ -109,14 +109,11 @@ class VideoFile:
         """Open the file under a temporary name, then rename it while it is open."""
         self._size_wh = canvas_wh(picture.shape[1], picture.shape[0])
         container = CONTAINERS[self._path.suffix.lower()]
-        with tempfile.NamedTemporaryFile(
-            prefix=TEMP_PREFIX, suffix=self._path.suffix, dir=self._path.parent, delete=False
-        ) as temp:
-            pass
+        temp = temporary(self._path)
         try:
             # FFmpeg would keep packets in its own buffer; a kill must not cost those.
             options = {**container.options, "flush_packets": "1"}
-            self._file = self._av.open(temp.name, "w", options=options)
+            self._file = self._av.open(str(temp), "w", options=options)
             codec = next(c for c in container.codecs if c in self._av.codecs_available)
             self._stream = self._file.add_stream(
                 codec, rate=self._rate, options=dict(_CODEC_OPTIONS[codec])
@@ -128,9 +125,10 @@ class VideoFile:
             self._stream.codec_context.max_b_frames = 0
             self._stream.gop_size = max(1, round(self._rate * Fraction(_KEY_FRAME_SECONDS)))
             self._file.start_encoding()
-            commit(Path(temp.name), self._path)
+            commit(temp, self._path)
         except BaseException:
-            Path(temp.name).unlink(missing_ok=True)
+            temp.unlink(missing_ok=True)
+            self._file = self._stream = None
             raise
 
     def fail(self, stream: str | None, index: int | None, error: EdgeInferError, /) -> None:

@@ -13,7 +13,7 @@ import select
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from edgeinfer.frames import Array
 from edgeinfer.sources import messages
@@ -190,17 +190,21 @@ def _end_with_parent() -> None:
 
     def wait() -> None:
         watch.poll()
-        with contextlib.suppress(OSError):
-            os.rmdir(os.getcwd())  # the folder that the parent made for us, and will not remove
-        os._exit(0)
+        _end()
 
     threading.Thread(target=wait, name="edgeinfer-parent", daemon=True).start()
+
+
+def _end() -> NoReturn:
+    with contextlib.suppress(OSError):
+        os.rmdir(os.getcwd())  # the folder that the parent made for us, and will not remove
+    os._exit(0)
 
 
 def _returned_slots() -> bytes:
     slots = os.read(0, 4096)
     if not slots:
-        os._exit(0)
+        _end()
     return slots
 
 

@@ -17,6 +17,7 @@ import pytest
 
 from edgeinfer import __version__
 from edgeinfer.cli import main as cli
+from edgeinfer.cli.demo import DATA
 
 
 @pytest.fixture
@@ -217,6 +218,28 @@ def test_what_is_read_is_never_written(
         assert picture.read_bytes() == before
 
 
+@pytest.mark.parametrize("option", ["--labels", "--spec"])
+def test_what_describes_the_model_is_never_written(
+    option: str, brightness_model: Path, picture: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "description"
+    path.write_text("a\nb\n")
+    arguments = [option, str(path), "--json", str(path)]
+    assert cli.main(["run", str(brightness_model), str(picture), *arguments]) == 2
+    assert path.read_text() == "a\nb\n"
+
+
+def test_pictures_are_not_drawn_over_their_sources(
+    brightness_model: Path, picture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = picture.read_bytes()
+    for source in (picture, picture.parent / "*.png"):
+        arguments = ["--output", str(picture.parent)]
+        assert cli.main(["run", str(brightness_model), str(source), *arguments]) == 2
+        assert "name another" in capsys.readouterr().err
+    assert picture.read_bytes() == before
+
+
 def test_a_failed_run_leaves_older_files_alone(brightness_model: Path, tmp_path: Path) -> None:
     old, broken = tmp_path / "out.jsonl", tmp_path / "broken.png"
     old.write_text("old\n")
@@ -332,6 +355,18 @@ def test_an_ended_run_leaves_whole_files(
     results = lines(out)
     assert [line["frame"] for line in results] == list(range(len(results)))
     assert frames_of(drawn) == len(results) > 200
+
+
+def test_ctrl_c_in_the_middle_of_a_long_inference_is_no_crash(tmp_path: Path) -> None:
+    """A real model, so that threads are inside ONNX Runtime when the signal comes."""
+    for number in range(3):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        process, _, _ = endless(DATA / "digits.onnx", folder)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 130, errors
+        assert "terminate called" not in errors
 
 
 def test_a_killed_run_leaves_what_plays(brightness_model: Path, tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import json
 import math
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -275,3 +277,50 @@ def test_mean_and_std_become_one_factor_and_offset_a_channel() -> None:
     pairs = spec.per_channel()
     assert pairs[0] == pytest.approx((4 / 255, -2.0))
     assert pairs[2] == pytest.approx((1 / 510, 0.0))
+
+
+def test_lines_go_into_a_pipe_without_replacing_it(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    lines = GrowingText(pipe)
+    lines.write_line("one")
+    lines.close()
+    assert os.read(reader, 100) == b"one\n"
+    os.close(reader)
+    assert pipe.is_fifo()
+    with pytest.raises(SinkError, match="regular file"):
+        write_text(pipe, "x")
+
+
+def test_what_a_link_points_to_is_written_and_the_link_stays(tmp_path: Path) -> None:
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    write_text(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "new"
+
+
+def test_a_full_disk_is_a_sink_error_from_first_line_to_last(tmp_path: Path) -> None:
+    """A limit on the size of files stands for the disk."""
+    code = (
+        "import resource, sys; from pathlib import Path; from edgeinfer.files import GrowingText;"
+        "from edgeinfer.errors import SinkError;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2);"
+        "lines = GrowingText(Path(sys.argv[1]))\n"
+        "try:\n"
+        "    for _ in range(100): lines.write_line('x' * 100)\n"
+        "except SinkError as error: print('sink')\n"
+        "try: lines.close()\n"
+        "except SinkError: pass\n"
+    )
+    for limit in ("50", "1000"):
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / "out"), limit],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        assert (done.returncode, done.stdout) == (0, "sink\n"), done.stderr
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]

@@ -15,7 +15,7 @@ from edgeinfer import cache
 from edgeinfer.errors import InputError, SpecError, UsageError
 from edgeinfer.measure import Ratio
 from edgeinfer.model import LoadOptions, open_model
-from edgeinfer.plan import plan_key, store_plan
+from edgeinfer.plan import store_plan
 from edgeinfer.results import Classes
 from edgeinfer.tune import _decide, choose_preprocess
 
@@ -216,14 +216,31 @@ def test_a_stored_choice_is_used_and_said_and_another_box_does_not_see_it(
     path = make_model(CONV, spec=CONV_SPEC)
     with edgeinfer.load(path) as model:
         assert model.plan.source == "default"
-        served, sha256 = model.served, model.file.sha256
-    store_plan(plan_key(sha256, served.provider_impl, served.provider, served.threads), "graph", {})
+        store_plan(model.plan_key, "graph", {})
     with edgeinfer.load(path) as model:
         assert (model.plan.source, model.plan.preprocess) == ("tuned", "graph")
     with edgeinfer.load(path, options=LoadOptions(preprocess="host")) as model:
         assert (model.plan.source, model.plan.preprocess) == ("options", "host")
     with edgeinfer.load(path, threads=1) as model:
         assert model.plan.preprocess == "host"
+    # Another preprocessing was never measured, and its parity never checked.
+    other = tmp_path / "other.json"
+    other.write_text('{"inputs": [{"name": "images", "mean": [0.5, 0.5, 0.5]}]}')
+    with edgeinfer.load(path, spec=other) as model:
+        assert (model.plan.source, model.plan.preprocess) == ("default", "host")
+
+
+def test_a_damaged_rewritten_graph_is_made_anew(
+    make_model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "_root", tmp_path / "cache")
+    path = make_model(CONV, spec=CONV_SPEC)
+    options = LoadOptions(preprocess="graph")
+    for damage in (b"", b"half of it"):
+        with edgeinfer.load(path, options=options) as model:
+            assert model.plan.preprocess == "graph"
+        (stored,) = (tmp_path / "cache").rglob("graphs/*.onnx")
+        stored.write_bytes(damage)
 
 
 def test_the_measured_choice_is_stored_with_its_evidence(

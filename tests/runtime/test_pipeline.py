@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import edgeinfer
-from edgeinfer.errors import EdgeInferError, SinkError, SourceError
+from edgeinfer.errors import EdgeInferError, ProviderError, SinkError, SourceError
 from edgeinfer.frames import Frame, FrameId
 from edgeinfer.model import LoadOptions, open_model
 from edgeinfer.pipeline import Outcome, Run, RunOptions
@@ -19,6 +20,9 @@ from edgeinfer.pipeline.outbox import Outbox
 from edgeinfer.pipeline.tally import Samples
 from edgeinfer.results import Payload, Result
 from edgeinfer.sources import SourceInfo
+from edgeinfer.timing import LATENCY_STAGES
+
+MakeModel = Callable[..., Path]
 
 
 class Numbered:
@@ -235,3 +239,117 @@ def test_statistics_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None
         samples.add(value)
     summary = samples.summary()
     assert (summary["n"], summary["max"], summary["p50"]) == (100, 999, 949)
+
+
+def test_a_lane_that_fails_late_does_not_hold_up_the_others(brightness_model: Path) -> None:
+    """Its result never comes; whoever waits for its turn must not wait for ever."""
+    entered, release = threading.Event(), threading.Event()
+
+    class Slow(Numbered):
+        def __next__(self) -> Frame:
+            frame = super().__next__()
+            if frame.id.index == 0:
+                return Frame(frame.id, Poison(release, entered))
+            return frame
+
+    class Poison(dict):  # type: ignore[type-arg]
+        """Arrays that fail only when the others have filled the outbox."""
+
+        def __init__(self, release: threading.Event, entered: threading.Event) -> None:
+            super().__init__()
+            self._events = (release, entered)
+
+        def __iter__(self):  # type: ignore[no-untyped-def]
+            entered.set()
+            release.wait(10)
+            return super().__iter__()
+
+    watch = threading.Thread(target=lambda: (entered.wait(10), release.wait(1.0), release.set()))
+    watch.start()
+    with edgeinfer.load(brightness_model) as model, pytest.raises(EdgeInferError):
+        Run(model, Slow(100), [Kept()], RunOptions()).run()
+    watch.join()
+
+
+def test_latest_goes_on_dropping_after_an_error() -> None:
+    feed = Feed(Numbered(200, broken=(1,)), "latest", skip_errors=True)
+    feed._thread.join(10)
+    items = []
+    while (item := feed.take()) is not None:
+        items.append(item)
+    assert [item.error is not None for item in items] == [True, False]
+    assert items[1].frame is not None and items[1].frame.id.index == 199
+    assert feed.dropped == 198
+    feed.close()
+
+
+def test_with_drops_a_limit_counts_what_is_handed_out(brightness_model: Path) -> None:
+    kept = Kept()
+    with edgeinfer.load(brightness_model) as model:
+        options = RunOptions(policy="latest", frames=5, overlap=False)
+        summary = Run(model, Numbered(1_000_000), [kept], options).run()
+    assert summary["frames"] == len(kept.indices) == 5
+
+
+def test_stages_add_up_to_the_latency_also_where_frames_overlap(brightness_model: Path) -> None:
+    class Adding(Kept):
+        def write(self, result: Result[Payload], frame: Frame | None, /) -> None:
+            stages = [result.stages_ns.get(stage, 0) for stage in LATENCY_STAGES]
+            assert sum(stages) == result.latency_ns
+            super().write(result, frame)
+
+    with edgeinfer.load(brightness_model) as model:
+        adding = Adding()
+        Run(model, Numbered(50), [adding], RunOptions()).run()
+    assert len(adding.indices) == 50
+
+
+def test_an_endless_inference_ends_when_the_run_is_stopped(
+    brightness_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fault is injected: a binding that computes until it is interrupted."""
+    monkeypatch.setattr("edgeinfer.pipeline.runner._PATIENCE_S", 0.2)
+    with edgeinfer.load(brightness_model) as model:
+        run = Run(model, Numbered(10), [], RunOptions(overlap=False))
+        broken_off = threading.Event()
+        lane = model.lane()
+
+        def endless() -> None:
+            run.stop()
+            broken_off.wait(30)
+            raise ProviderError("Running the model failed: terminated.")
+
+        monkeypatch.setattr(lane._binding, "run", endless)
+        monkeypatch.setattr(lane._binding, "interrupt", broken_off.set)
+        monkeypatch.setattr(lane, "warm_up", lambda: False)
+        monkeypatch.setattr(model, "lane", lambda: lane)
+        assert run.run()["frames"] == 0
+    assert broken_off.is_set()
+
+
+def test_all_sinks_are_closed_also_when_one_cannot_be(brightness_model: Path) -> None:
+    class Unclosable(Kept):
+        def close(self, *, complete: bool) -> None:
+            super().close(complete=complete)
+            raise SinkError("cannot finish")
+
+    sinks = [Unclosable(), Kept(), Unclosable()]
+    with edgeinfer.load(brightness_model) as model, pytest.raises(SinkError, match="finish"):
+        Run(model, Numbered(3), sinks, RunOptions()).run()
+    assert all(sink.complete is not None for sink in sinks)
+
+
+def test_models_of_arrays_with_open_sizes_need_no_warm_up(make_model: MakeModel) -> None:
+    path = make_model(
+        "net (float[1, 1, n] x) => (float[1, 1, m] y)"
+        "<float[1, 1, 3] w = {1, 1, 1}> { y = Conv (x, w) }"
+    )
+
+    class Rows(Numbered):
+        def __next__(self) -> Frame:
+            identity = super().__next__().id
+            return Frame(identity, {"": np.ones((1, 1, 8), np.float32)})
+
+    with edgeinfer.load(path) as model:
+        summary = Run(model, Rows(4), [], RunOptions()).run()
+    assert (summary["frames"], summary["warmup_frames"]) == (4, 0)

@@ -68,11 +68,18 @@ def test_a_costly_node_elsewhere_breaks_the_contract_and_shape_arithmetic_does_n
     with pytest.raises(ProviderError, match="1 Conv"):
         check_contract("cuda", partly, None)
     shapes = Placement("partition", {"cuda": {"Conv": 3}, "cpu": {"Shape": 2, "Gather": 1}})
-    check_contract("cuda", shapes, None)
-    with pytest.raises(ProviderError, match="3 nodes"):
-        check_contract("cuda", shapes, 2)
+    check_contract("cuda", shapes, 0)
     with pytest.raises(ProviderError, match="every node"):
         check_contract("cuda", Placement("partition", {"cpu": {"Shape": 1}}), None)
+
+
+def test_a_limit_of_cpu_nodes_counts_all_but_shape_arithmetic() -> None:
+    mixed = Placement("partition", {"cuda": {"Conv": 3}, "cpu": {"Shape": 2, "Resize": 2}})
+    check_contract("cuda", mixed, 2)
+    with pytest.raises(ProviderError, match="2 nodes.*2 Resize.*--max-cpu-nodes 1"):
+        check_contract("cuda", mixed, 1)
+    with pytest.raises(ProviderError, match="3 nodes.*3 Conv"):
+        check_contract("cpu", Placement("partition", {"cpu": {"Conv": 3}}), 0)
 
 
 @pytest.mark.parametrize(
