@@ -5,6 +5,8 @@ Importing this package loads no other package: everything below is fetched on fi
 
 from __future__ import annotations
 
+from edgeinfer.version import __version__
+
 # Type checkers take this name as true; importing `typing` would cost more than this whole file.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from edgeinfer.sources import open_source
     from edgeinfer.spec import InputSpec, ModelSpec
 
-__version__ = "0.1.0"
 __all__ = [
     "Classes",
     "Detections",

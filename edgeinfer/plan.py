@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import edgeinfer
 from edgeinfer import cache
 from edgeinfer.machine import this_machine
+from edgeinfer.version import __version__
 
 PREPROCESS = ("host", "graph")
 
@@ -40,7 +40,7 @@ def plan_key(*parts: object) -> str:
     machine = this_machine()
     return cache.key_of(
         *parts,
-        edgeinfer.__version__,
+        __version__,
         machine.cpu,
         machine.cpus,
         machine.quota_cpus,

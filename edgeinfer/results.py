@@ -154,12 +154,14 @@ class Detections:
         scores: `(N,)` float32 in [0, 1].
         class_ids: `(N,)` int64.
         labels: every label of the model.
+        flags: ``nonfinite`` where the graph gave numbers that are none; such boxes are left out.
     """
 
     boxes_xyxy: NDArray[np.float32]
     scores: NDArray[np.float32]
     class_ids: NDArray[np.int64]
     labels: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -189,11 +191,13 @@ class Classes:
         class_ids: `(K,)` int64.
         scores: `(K,)` float32, probabilities.
         labels: every label of the model.
+        flags: ``nonfinite`` where the graph gave numbers that are none.
     """
 
     class_ids: NDArray[np.int64]
     scores: NDArray[np.float32]
     labels: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.scores)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -91,19 +93,23 @@ def finish(
     view: View,
     spec: ModelSpec,
     *,
+    peak: float,
     suppress: bool = True,
 ) -> Detections:
     """Make detections of boxes in model pixels whose scores already passed the threshold.
 
     Args:
         boxes: `(N, 4)` float32 corners; scores: `(N,)` float32; class_ids: `(N,)` int64.
+        peak: the largest score of all, before the threshold: not a number where any was none.
         suppress: False where the graph did NMS itself.
     """
     limit = int(threshold(spec, "max_detections"))
     if spec.keep_classes:
         wanted = np.isin(class_ids, spec.keep_classes)
         boxes, scores, class_ids = boxes[wanted], scores[wanted], class_ids[wanted]
+    flags = () if math.isfinite(peak) else ("nonfinite",)
     if not np.isfinite(boxes).all():
+        flags = ("nonfinite",)
         whole = np.isfinite(boxes).all(axis=1)
         boxes, scores, class_ids = boxes[whole], scores[whole], class_ids[whole]
     if suppress:
@@ -120,4 +126,10 @@ def finish(
         scores[kept].astype(np.float32),
         class_ids[kept].astype(np.int64),
         spec.labels,
+        flags,
     )
+
+
+def peak_of(scores: Floats) -> float:
+    """The largest score, not a number where any is none; 0 where there are none."""
+    return float(np.maximum.reduce(scores)) if len(scores) else 0.0

@@ -53,7 +53,8 @@ def _classes(ids: list[int], probabilities: list[float], spec: ModelSpec) -> Cla
     if "score" in spec.thresholds:
         count = sum(score >= spec.thresholds["score"] for score in probabilities)
         ids, probabilities = ids[:count], probabilities[:count]
-    return Classes(np.array(ids, np.int64), np.array(probabilities, np.float32), spec.labels)
+    flags = () if all(map(math.isfinite, probabilities)) else ("nonfinite",)
+    return Classes(np.array(ids, np.int64), np.array(probabilities, np.float32), spec.labels, flags)
 
 
 def _rows(outputs: Arrays, count: int) -> Array:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgeinfer.errors import SpecError
 from edgeinfer.frames import Arrays
 from edgeinfer.heads.base import GRIDS, Graph, View, cells, grid_counts, only_output
-from edgeinfer.heads.boxes import Floats, Ints, finish, threshold, xywh_to_xyxy
+from edgeinfer.heads.boxes import Floats, Ints, finish, peak_of, threshold, xywh_to_xyxy
 from edgeinfer.results import Detections
 from edgeinfer.spec import ModelSpec
 
@@ -69,7 +69,9 @@ class YoloV5:
         found = []
         for raw, view in zip(output, views, strict=True):
             _, rows, scores, class_ids = _survivors(raw, spec)
-            found.append(finish(xywh_to_xyxy(rows[:, :4]), scores, class_ids, view, spec))
+            boxes = xywh_to_xyxy(rows[:, :4])
+            peak = peak_of(raw[:, 4])
+            found.append(finish(boxes, scores, class_ids, view, spec, peak=peak))
         return found
 
 
@@ -131,5 +133,6 @@ class YoloX:
             step = strides[chosen]
             centres = (rows[:, :2] + corners[chosen]) * step
             boxes = xywh_to_xyxy(np.concatenate((centres, np.exp(rows[:, 2:4]) * step), axis=1))
-            found.append(finish(boxes, scores, class_ids, view, spec))
+            peak = peak_of(raw[:, 4])
+            found.append(finish(boxes, scores, class_ids, view, spec, peak=peak))
         return found

@@ -11,7 +11,7 @@ import numpy as np
 
 from edgeinfer.frames import Arrays
 from edgeinfer.heads.base import Graph, View, grid_counts, only_output
-from edgeinfer.heads.boxes import finish, threshold, xywh_to_xyxy
+from edgeinfer.heads.boxes import finish, peak_of, threshold, xywh_to_xyxy
 from edgeinfer.results import Detections
 from edgeinfer.spec import ModelSpec
 
@@ -59,7 +59,7 @@ class YoloV8:
             boxes = xywh_to_xyxy(columns[:4].T.astype(np.float32))
             class_ids = columns[4:].argmax(axis=0)
             scores = best[chosen].astype(np.float32)
-            found.append(finish(boxes, scores, class_ids, view, spec))
+            found.append(finish(boxes, scores, class_ids, view, spec, peak=peak_of(best)))
         return found
 
 
@@ -89,5 +89,15 @@ class End2End:
         for raw, view in zip(output, views, strict=True):
             rows = raw[raw[:, 4] > threshold(spec, "score")].astype(np.float32)
             class_ids = rows[:, 5].astype(np.int64)
-            found.append(finish(rows[:, :4], rows[:, 4], class_ids, view, spec, suppress=False))
+            found.append(
+                finish(
+                    rows[:, :4],
+                    rows[:, 4],
+                    class_ids,
+                    view,
+                    spec,
+                    peak=peak_of(raw[:, 4]),
+                    suppress=False,
+                )
+            )
         return found

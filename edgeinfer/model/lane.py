@@ -95,7 +95,7 @@ class Lane:
             latency_ns=done - started,
             age_ns=done - frame.id.ready_ns,
             dropped_before=dropped_before,
-            flags=frame.id.flags + self._flags,
+            flags=frame.id.flags + self._flags + getattr(value, "flags", ()),
         )
 
     def raw(self, frame: Frame) -> dict[str, Array]:

@@ -149,7 +149,15 @@ def test_a_box_that_is_not_finite_is_dropped() -> None:
     output = np.zeros((1, 7, 84), np.float32)
     output[0, :, 0] = [np.inf, 32, 16, 8, 0.8, 0, 0]
     output[0, :, 1] = [32, 32, 16, 8, 0.7, 0, 0]
-    assert detections("yolov8", output).scores.tolist() == pytest.approx([0.7])
+    found = detections("yolov8", output)
+    assert found.scores.tolist() == pytest.approx([0.7])
+    assert found.flags == ("nonfinite",)
+
+
+def test_a_graph_that_gives_no_numbers_is_flagged_and_not_just_blind() -> None:
+    for head, shape in (("yolov8", (1, 7, 84)), ("yolov5", (1, 252, 8)), ("end2end", (1, 9, 6))):
+        assert detections(head, np.full(shape, np.nan, np.float32)).flags == ("nonfinite",)
+        assert detections(head, np.zeros(shape, np.float32)).flags == ()
 
 
 def test_float16_outputs_decode() -> None:
@@ -239,3 +247,5 @@ def test_logits_that_are_no_numbers_still_give_a_result() -> None:
     output = np.full((1, 20), np.nan, np.float32)
     (found,) = HEADS["logits"].decode({"out": output}, (SAME,), spec_of("logits"))
     assert len(found.to_dict()["classes"]) == 5
+    assert isinstance(found, Classes)
+    assert found.flags == ("nonfinite",)
