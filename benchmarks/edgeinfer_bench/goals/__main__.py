@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+from edgeinfer import cache
 from edgeinfer.errors import CheckFailed, EdgeInferError
 from edgeinfer.files import check_writable
 from edgeinfer_bench.boxstate import look
@@ -55,6 +56,8 @@ def main(arguments: Sequence[str]) -> int:
         with tempfile.TemporaryDirectory(prefix="edgeinfer-goals-") as name:
             folder = Path(chosen.work or name).resolve()
             folder.mkdir(parents=True, exist_ok=True)
+            # Choices that the user stored for these models are not what is measured here.
+            cache.set_root(folder / "cache")
             before = look()
             goals = measure(Context(folder, chosen.effort, say), chosen.only)
             write_goals(goals, before, look(), command, chosen.report)
