@@ -48,18 +48,21 @@ def _survivors(raw: Floats, spec: ModelSpec) -> tuple[Ints, Floats, Floats, Ints
     return chosen[good], rows[good], scores[good], class_ids[good]
 
 
-class YoloV5:
-    """Centre x, centre y, width, height in model pixels, objectness, class scores (v5, v7, v6)."""
-
-    name = "yolov5"
+class _Rows:
     task = "detect"
-
-    def why_not(self, graph: Graph) -> str | None:
-        return _why_not_rows(graph, anchors=3)
 
     def classes(self, graph: Graph) -> int | None:
         columns = graph.outputs[0].shape[2]
         return columns - 5 if isinstance(columns, int) else None
+
+
+class YoloV5(_Rows):
+    """Centre x, centre y, width, height in model pixels, objectness, class scores (v5, v7, v6)."""
+
+    name = "yolov5"
+
+    def why_not(self, graph: Graph) -> str | None:
+        return _why_not_rows(graph, anchors=3)
 
     def decode(
         self, outputs: Arrays, views: Sequence[View], spec: ModelSpec
@@ -93,21 +96,16 @@ def _grid(input_hw: tuple[int, int], count: int) -> tuple[NDArray[np.float32], F
     return np.concatenate(corners).astype(np.float32), np.concatenate(sizes).astype(np.float32)
 
 
-class YoloX:
+class YoloX(_Rows):
     """Offsets within grid cells and logarithms of sizes, both in strides (YOLOX's raw export).
 
     Source: Ge et al. 2021, https://arxiv.org/abs/2107.08430, and its demo's `demo_postprocess`.
     """
 
     name = "yolox"
-    task = "detect"
 
     def why_not(self, graph: Graph) -> str | None:
         return _why_not_rows(graph, anchors=1)
-
-    def classes(self, graph: Graph) -> int | None:
-        columns = graph.outputs[0].shape[2]
-        return columns - 5 if isinstance(columns, int) else None
 
     def decode(
         self, outputs: Arrays, views: Sequence[View], spec: ModelSpec
