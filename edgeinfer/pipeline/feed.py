@@ -11,8 +11,10 @@ from edgeinfer.frames import Frame
 from edgeinfer.sources import Source
 
 POLICIES = ("all", "latest")
-# Enough to ride out a slow frame; more would only hold memory.
-_DEPTH = 3
+# The decoder's own buffers are the read-ahead; more here would only hold memory.
+_DEPTH = 1
+# Errors are never dropped; so many of them wait before reading does.
+_MOST_ERRORS = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +95,8 @@ class Feed:
                 self._dropped_since += len(self._queue) - len(errors)
                 self._queue = deque(errors)
             else:
-                self._changed.wait_for(lambda: len(self._queue) < _DEPTH or self._stopped)
+                room = _MOST_ERRORS if self._latest else _DEPTH
+                self._changed.wait_for(lambda: len(self._queue) < room or self._stopped)
             if not self._stopped:
                 self._queue.append((frame, error))
             self._changed.notify_all()

@@ -13,8 +13,9 @@ import numpy as np
 from edgeinfer.frames import Array
 from edgeinfer.sources import messages
 
-# The feed, the model and the outbox together hold up to seven frames; two stay for the decoder.
-_SLOTS = 9
+# The feed and two lanes hold three frames; two stay for the decoder. Where results are drawn, more
+# are held, and those are copies: a ring that had room for all would take twice the memory.
+_SLOTS = 5
 _MIN_SLOTS = 4
 _RING_BYTES = 64 << 20
 

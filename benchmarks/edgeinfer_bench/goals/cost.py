@@ -29,7 +29,7 @@ def own_cost(context: Context) -> list[Goal]:
                 "640 detector",
                 context.detector(),
                 threads,
-                rounds=150,
+                rounds=400,
                 bound_ms=1.2,
                 share=0.05,
             )
