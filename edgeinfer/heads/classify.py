@@ -33,8 +33,8 @@ def _last_op(graph: Graph) -> str | None:
 def _best(row: Array, spec: ModelSpec) -> tuple[list[int], list[float]]:
     """Numbers and scores of the best classes, best first; equal scores in the order of the classes.
 
-    After an inference the caches hold nothing of numpy: sorting or partitioning, whose code is
-    large, takes four times as long there as looking for the largest five times.
+    Looks for the largest five times: right after an inference a first call of argpartition took
+    80 us on the box where this was written, an exp of as many values 7.
     """
     if spec.keep_classes:
         order = sorted((-row.item(index), index) for index in spec.keep_classes)[:TOP_K]
