@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from edgeinfer.machine import cpu_stat, read
 
 
 @dataclass(frozen=True)
@@ -39,79 +40,43 @@ def look(root: Path = Path("/")) -> BoxState:
         root: where ``proc`` and ``sys`` are.
     """
     cpus = root / "sys/devices/system/cpu"
-    periods, waited = _throttling(root)
+    throttled = cpu_stat(root / "sys/fs/cgroup", root / "proc/self/cgroup") or {}
     steal, total = _ticks(root)
     return BoxState(
-        governor=_text(cpus / "cpu0/cpufreq/scaling_governor"),
+        governor=read(cpus / "cpu0/cpufreq/scaling_governor"),
         cpu_mhz=_clock_mhz(root),
         load=_load(root),
-        throttled_periods=periods,
-        throttled_us=waited,
+        throttled_periods=throttled.get("nr_throttled"),
+        throttled_us=throttled.get("throttled_us"),
         steal_ticks=steal,
         total_ticks=total,
         thermal_events=_sum(sorted(cpus.glob("cpu[0-9]*/thermal_throttle/core_throttle_count"))),
     )
 
 
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return None
-
-
 def _sum(paths: list[Path]) -> int | None:
-    found = [int(text) for text in map(_text, paths) if text is not None and text.isdigit()]
+    found = [int(text) for text in map(read, paths) if text is not None and text.isdigit()]
     return sum(found) if found else None
 
 
 def _clock_mhz(root: Path) -> float | None:
     pattern = "sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq"
-    known = [int(text) for text in map(_text, root.glob(pattern)) if text and text.isdigit()]
+    known = [int(text) for text in map(read, root.glob(pattern)) if text and text.isdigit()]
     if known:
         return max(known) / 1000
-    lines = (_text(root / "proc/cpuinfo") or "").splitlines()
+    lines = (read(root / "proc/cpuinfo", 1 << 24) or "").splitlines()
     speeds = [line.partition(":")[2] for line in lines if line.lower().startswith("cpu mhz")]
     return max(map(float, speeds), default=None)
 
 
 def _load(root: Path) -> tuple[float, ...] | None:
-    text = _text(root / "proc/loadavg")
+    text = read(root / "proc/loadavg")
     return None if text is None else tuple(float(item) for item in text.split()[:3])
-
-
-def _throttling(root: Path) -> tuple[int | None, int | None]:
-    """Throttled periods and microseconds over this group and its ancestors (v2, else v1).
-
-    See https://docs.kernel.org/admin-guide/cgroup-v2.html, `cpu.stat`.
-    """
-    base = root / "sys/fs/cgroup"
-    folders = {base, base / "cpu", base / "cpu,cpuacct"}
-    for line in (_text(root / "proc/self/cgroup") or "").splitlines():
-        _, controllers, inside = line.split(":", 2)
-        top = base if controllers == "" else base / controllers
-        parts = Path(inside.lstrip("/")).parts
-        folders |= {top.joinpath(*parts[:depth]) for depth in range(len(parts) + 1)}
-    found = [stat for stat in map(_stat, {os.path.realpath(folder) for folder in folders}) if stat]
-    if not found:
-        return None, None
-    periods = sum(stat["nr_throttled"] for stat in found)
-    waited = sum(
-        stat.get("throttled_usec", stat.get("throttled_time", 0) // 1000) for stat in found
-    )
-    return periods, waited
-
-
-def _stat(folder: str) -> dict[str, int] | None:
-    lines = (_text(Path(folder) / "cpu.stat") or "").splitlines()
-    pairs = (line.split() for line in lines)
-    stat = {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
-    return stat if "nr_throttled" in stat else None
 
 
 def _ticks(root: Path) -> tuple[int | None, int | None]:
     """Stolen and all processor time, see proc_stat(5)."""
-    first = (_text(root / "proc/stat") or "").partition("\n")[0].split()
+    first = (read(root / "proc/stat") or "").partition("\n")[0].split()
     if len(first) < 9 or first[0] != "cpu":
         return None, None
     # guest and guest_nice, the last two, are already counted in user and nice.

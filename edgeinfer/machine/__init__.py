@@ -1,0 +1,67 @@
+"""What this box really gives the process: processors, quota, memory, clocks, its fingerprint."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from edgeinfer.machine.board import (
+    PowerModes,
+    board_model,
+    l4t_release,
+    nvidia_driver,
+    power_modes,
+)
+from edgeinfer.machine.fingerprint import (
+    Machine,
+    affinity_cpus,
+    memory_bytes,
+    read_machine,
+    this_machine,
+)
+from edgeinfer.machine.groups import cgroup_quota, cpu_stat, group_folders, memory_limit
+from edgeinfer.machine.processor import listed
+from edgeinfer.machine.reading import read, read_int
+
+__all__ = [
+    "Machine",
+    "PowerModes",
+    "affinity_cpus",
+    "board_model",
+    "cgroup_quota",
+    "cpu_stat",
+    "group_folders",
+    "l4t_release",
+    "listed",
+    "memory_bytes",
+    "memory_limit",
+    "nvidia_driver",
+    "peak_memory_bytes",
+    "power_modes",
+    "read",
+    "read_int",
+    "read_machine",
+    "this_machine",
+    "usable_cpus",
+]
+
+
+def usable_cpus() -> int:
+    """Threads that can really run at once: affinity and control-group quota, at least 1."""
+    quota = cgroup_quota()
+    cpus = affinity_cpus()
+    return max(1, min(cpus, math.ceil(quota))) if quota is not None else cpus
+
+
+def peak_memory_bytes() -> int:
+    """The largest resident size of this process so far, in bytes.
+
+    Not `ru_maxrss` where the kernel tells better: that one starts at the size of the process which
+    started this one (getrusage(2), proc_pid_status(5)).
+    """
+    for line in (read(Path("/proc/self/status")) or "").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
