@@ -18,6 +18,8 @@ from edgeinfer.files import TEMP_PREFIX
 
 _LAYOUT = "1"
 _MAX_NOTES = 2000
+# No writer takes that long for a note: an older unfinished file is a killed one's.
+_WRITTEN_WITHIN_S = 600
 _root: Path | None = None
 
 
@@ -56,12 +58,6 @@ def note(kind: str, key: str, value: Mapping[str, Any]) -> None:
     store(kind, f"{key}.json", json.dumps(dict(value)).encode())
 
 
-def stored(kind: str, name: str) -> Path | None:
-    """The path of a stored file, or None."""
-    path = root() / kind / name
-    return path if path.is_file() else None
-
-
 def store(kind: str, name: str, data: bytes) -> Path | None:
     """Store a file whole or not at all.
 
@@ -83,10 +79,16 @@ def store(kind: str, name: str, data: bytes) -> Path | None:
 
 
 def _tidy(folder: Path) -> None:
-    """Drop the oldest half once a folder holds too many notes."""
+    """Drop what killed writers left, and the oldest half once a folder holds too many notes."""
     with contextlib.suppress(OSError):
         with os.scandir(folder) as entries:
-            aged = [(entry.stat().st_mtime, entry.path) for entry in entries]
-        if len(aged) > _MAX_NOTES:
-            for _, path in sorted(aged)[: len(aged) // 2]:
-                Path(path).unlink(missing_ok=True)
+            aged = [(entry.stat().st_mtime, entry.name) for entry in entries]
+        doomed = sorted(aged)[: len(aged) // 2] if len(aged) > _MAX_NOTES else []
+        newest = max(aged, default=(0.0, ""))[0]
+        doomed += [
+            (time, name)
+            for time, name in aged
+            if name.startswith(TEMP_PREFIX) and newest - time > _WRITTEN_WITHIN_S
+        ]
+        for _, name in doomed:
+            (folder / name).unlink(missing_ok=True)
