@@ -37,6 +37,23 @@ _FOREIGN: tuple[tuple[int, bytes, str], ...] = (
 )
 # The key of the entry that names a file with external data: no such model lacks these bytes.
 _EXTERNAL_MARK = b"location"
+# Nodes that compute on narrowed numbers; the contrib forms have the same names in another domain,
+# and a few of their own.
+QUANTIZED_OPS = frozenset(
+    (
+        "ConvInteger",
+        "DynamicQuantizeLinear",
+        "DynamicQuantizeLSTM",
+        "DynamicQuantizeMatMul",
+        "MatMulInteger",
+        "MatMulNBits",
+        "QAttention",
+        "QGemm",
+        "QLinearConv",
+        "QLinearMatMul",
+        "QuantizeLinear",
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -236,6 +253,55 @@ def read_graph(path: Path) -> Any:
         raise ModelFileError(
             f"{path} is not a complete ONNX file ({_first_line(error)}): copy or export it again."
         ) from error
+
+
+def quantized_ops(model: onnx.ModelProto) -> tuple[str, ...]:
+    """The types of the nodes that compute on narrowed numbers, sorted."""
+    return tuple(sorted({node.op_type for node in nodes_of(model.graph)} & QUANTIZED_OPS))
+
+
+def precision_of(model: onnx.ModelProto) -> str:
+    """The arithmetic that a graph asks for by itself: ``int8``, ``fp16``, ``bf16`` or ``fp32``.
+
+    Its own nodes and most of its weights decide, not its inputs: a graph that takes float32 may
+    cast to float16 at once.
+    """
+    import math
+
+    import onnx
+
+    if quantized_ops(model):
+        return "int8"
+    kinds: dict[int, str] = {
+        onnx.TensorProto.FLOAT: "fp32",
+        onnx.TensorProto.DOUBLE: "fp32",
+        onnx.TensorProto.FLOAT16: "fp16",
+        onnx.TensorProto.BFLOAT16: "bf16",
+    }
+    sizes = dict.fromkeys(("fp32", "fp16", "bf16"), 0)
+    for tensor in tensors_of(model.graph):
+        if tensor.data_type in kinds:
+            sizes[kinds[tensor.data_type]] += math.prod(tensor.dims)
+    if not any(sizes.values()):
+        for item in model.graph.input:
+            if item.type.tensor_type.elem_type in kinds:
+                sizes[kinds[item.type.tensor_type.elem_type]] += 1
+    return max(sizes, key=lambda kind: sizes[kind])
+
+
+def file_precision(path: Path, sha256: str = "") -> str:
+    """`precision_of` a file, remembered by its content where that is known.
+
+    Raises:
+        ModelFileError: if it cannot be parsed.
+    """
+    known = (cache.recall("precisions", sha256) or {}).get("precision") if sha256 else None
+    if isinstance(known, str):
+        return known
+    found = precision_of(read_graph(path))
+    if sha256:
+        cache.note("precisions", sha256, {"precision": found})
+    return found
 
 
 def _first_line(error: BaseException) -> str:

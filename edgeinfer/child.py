@@ -7,9 +7,11 @@ used, because a forked ONNX Runtime hangs.
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +68,22 @@ class Child:
             stderr=subprocess.PIPE,
             pass_fds=tuple(pass_fds),
         )
+
+    def read_line(self, timeout_s: float) -> bytes:
+        """The next line that it prints, without its end; empty where it ended or time ran out.
+
+        What was read is not among what `wait` returns.
+        """
+        assert self.process.stdout is not None
+        pipe = self.process.stdout.fileno()
+        until = time.monotonic() + timeout_s
+        line = b""
+        while select.select([pipe], [], [], max(0.0, until - time.monotonic()))[0]:
+            byte = os.read(pipe, 1)
+            if byte in (b"", b"\n"):
+                return line
+            line += byte
+        return b""
 
     def wait(self, timeout_s: float) -> Finished:
         """Close its input, wait for its end, kill it when the time is up."""

@@ -14,6 +14,7 @@ _REMEDIES = {
     "onnxruntime": (
         "pip install 'edgeinfer[cpu]'; on a GPU or Jetson box install its own onnxruntime wheel"
     ),
+    "openvino": "pip install openvino",
     "av": "pip install 'edgeinfer[cpu]', or pip install av",
     "jinja2": "pip install 'edgeinfer[bench]'",
     "torch": "pip install 'edgeinfer[demo-training]'",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from edgeinfer.frames import Array, Arrays
+from edgeinfer.providers.options import Rule
 from edgeinfer.results import Served
 from edgeinfer.spec import TensorSpec
 
@@ -33,6 +34,12 @@ class Opening:
         options: the provider's own, by key.
         shapes: full shapes of inputs whose file leaves dimensions open.
         max_cpu_nodes: how many nodes may land on the CPU provider, shape arithmetic not counted.
+        sha256: of the file's content, its external data included; "" means that nothing which is
+            compiled from it is kept.
+        build: whether an artefact that takes minutes (a TensorRT engine) may be built; else it
+            comes from the cache, or opening is refused.
+        lanes: how many bindings run at once, each with `threads` to itself; runtimes that would
+            else let them wait for each other prepare for it.
     """
 
     path: Path
@@ -42,6 +49,9 @@ class Opening:
     options: Mapping[str, str] = field(default_factory=dict)
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     max_cpu_nodes: int | None = None
+    sha256: str = ""
+    build: bool = True
+    lanes: int = 1
 
 
 class Binding(Protocol):
@@ -58,6 +68,13 @@ class Binding(Protocol):
 
     def run(self) -> Arrays:
         """Compute; the outputs are views that hold until the next run."""
+        ...
+
+    def transfers_ns(self) -> tuple[int | None, int | None]:
+        """What copying to and from the device took in the last run; None where nothing is copied.
+
+        Both lie inside `run`.
+        """
         ...
 
     def interrupt(self) -> None:
@@ -88,19 +105,41 @@ class Engine(Protocol):
 
 
 class Provider(Protocol):
-    """Something that can run models."""
+    """Something that can run models.
+
+    Beside the five that open a model, `runtime`, `versions` and `tunable` say what a measurement
+    or a compiled artefact depends on, and what is worth measuring.
+    """
 
     @property
     def name(self) -> str: ...
 
     @property
-    def option_names(self) -> tuple[str, ...]: ...
+    def options(self) -> Mapping[str, Rule]:
+        """Every option that it takes, and what each may hold."""
+        ...
 
     def devices(self) -> tuple[Device, ...]: ...
 
     def why_unavailable(self, device: str | None) -> str | None: ...
 
     def open(self, opening: Opening) -> Engine: ...
+
+    def runtime(self) -> str:
+        """Implementation and version that will open a file: ``onnxruntime 1.31.1``.
+
+        Raises:
+            MissingPackageError: if it is not installed.
+        """
+        ...
+
+    def versions(self) -> Mapping[str, str]:
+        """Name to version of everything that a measurement or a compiled artefact depends on."""
+        ...
+
+    def tunable(self, threads: int) -> tuple[Mapping[str, str], ...]:
+        """Sets of options worth measuring on this box, the defaults (``{}``) first."""
+        ...
 
 
 def check_inputs(specs: tuple[TensorSpec, ...], feed: Mapping[str, Array]) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from edgeinfer.errors import EdgeInferError, InputError, ProviderError
+from edgeinfer.errors import InputError
 from edgeinfer.frames import Array, Arrays
+from edgeinfer.providers.ort import run_error
 from edgeinfer.spec import TensorSpec
 
 _MAX_BYTES = 1 << 33
@@ -37,10 +38,10 @@ class OrtBinding:
         self._inputs: dict[str, Array] = {}
         self._fixed: dict[str, Array] = {}
         for spec in inputs:
-            _refuse_exotic("input", spec)
-            self._bind_input(spec.name, _allocate("input", spec, shapes[spec.name]))
+            refuse_exotic("input", spec)
+            self._bind_input(spec.name, allocate("input", spec, shapes[spec.name]))
         for spec in outputs:
-            _refuse_exotic("output", spec)
+            refuse_exotic("output", spec)
         static = {spec.name: spec.shape for spec in inputs} == dict(shapes)
         self._bind_outputs(fixed=static)
 
@@ -59,7 +60,7 @@ class OrtBinding:
         for spec in self._outputs:
             shape = spec.shape
             if fixed and all(isinstance(size, int) for size in shape) and 0 not in shape:
-                buffer = _allocate("output", spec, tuple(int(size) for size in shape))
+                buffer = allocate("output", spec, tuple(int(size) for size in shape))
                 self._fixed[spec.name] = buffer
                 self._io.bind_output(
                     spec.name, "cpu", 0, buffer.dtype, buffer.shape, buffer.ctypes.data
@@ -90,13 +91,13 @@ class OrtBinding:
             self._session.run_with_iobinding(self._io, self._run_options)
         except Exception as error:
             if not self._fixed:
-                raise _run_error(error) from error
+                raise run_error(error) from error
             # The file may declare an output shape that is not what it computes.
             self._bind_outputs(fixed=False)
             try:
                 self._session.run_with_iobinding(self._io, self._run_options)
             except Exception as again:
-                raise _run_error(again) from again
+                raise run_error(again) from again
         if len(self._fixed) == len(self._outputs):
             return self._fixed
         values = self._io.get_outputs()
@@ -104,6 +105,10 @@ class OrtBinding:
             spec.name: self._fixed[spec.name] if spec.name in self._fixed else value.numpy()
             for spec, value in zip(self._outputs, values, strict=True)
         }
+
+    def transfers_ns(self) -> tuple[int | None, int | None]:
+        """Nothing is transferred: the buffers are where the model runs."""
+        return None, None
 
     def interrupt(self) -> None:
         """Make a run that is under way fail, as an endless one must; any thread may call it."""
@@ -114,13 +119,12 @@ class OrtBinding:
         self._session = self._io = None
 
 
-def _run_error(error: Exception) -> EdgeInferError:
-    from edgeinfer.providers.ort import runtime_message
+def refuse_exotic(what: str, spec: TensorSpec) -> None:
+    """Refuse what is no tensor of numbers.
 
-    return ProviderError(f"Running the model failed: {runtime_message(error)}.")
-
-
-def _refuse_exotic(what: str, spec: TensorSpec) -> None:
+    Raises:
+        InputError: naming it.
+    """
     if "(" in spec.dtype:
         raise InputError(
             f"The model's {what} '{spec.name}' is a {spec.dtype}, not a tensor of numbers. Export "
@@ -128,7 +132,12 @@ def _refuse_exotic(what: str, spec: TensorSpec) -> None:
         )
 
 
-def _allocate(what: str, spec: TensorSpec, shape: tuple[int, ...]) -> Array:
+def allocate(what: str, spec: TensorSpec, shape: tuple[int, ...]) -> Array:
+    """Zeros of this shape.
+
+    Raises:
+        InputError: if they would take more memory than a stream may have.
+    """
     size = math.prod(shape) * np.dtype(spec.dtype).itemsize
     if size > _MAX_BYTES:
         raise InputError(

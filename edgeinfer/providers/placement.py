@@ -16,12 +16,6 @@ from edgeinfer.errors import ProviderError
 from edgeinfer.results import Placement
 from edgeinfer.spec import TensorSpec
 
-_OURS = {
-    "CPUExecutionProvider": "cpu",
-    "CUDAExecutionProvider": "cuda",
-    "TensorrtExecutionProvider": "tensorrt",
-    "OpenVINOExecutionProvider": "openvino",
-}
 # Nodes whose place decides a model's speed. Everything else on the CPU is shape arithmetic.
 _COSTLY = (
     "Conv",
@@ -47,7 +41,6 @@ _SHAPE_OPS = (
     "Constant",
     "ConstantOfShape",
 )
-_INTEGER = ("QLinear", "ConvInteger", "MatMulInteger", "DynamicQuantize", "QGemm", "QAttention")
 
 
 def ask(ort: Any, settings: Any) -> None:
@@ -58,28 +51,39 @@ def ask(ort: Any, settings: Any) -> None:
         import tempfile
 
         settings.enable_profiling = True
-        settings.profile_file_prefix = os.path.join(tempfile.gettempdir(), "edgeinfer-placement")
+        # ONNX Runtime adds the second to the name, and no more.
+        name = f"edgeinfer-placement-{os.getpid()}-{os.urandom(4).hex()}"
+        settings.profile_file_prefix = os.path.join(tempfile.gettempdir(), name)
 
 
 def count(
-    session: Any, inputs: tuple[TensorSpec, ...], shapes: Mapping[str, tuple[int, ...]]
+    session: Any,
+    inputs: tuple[TensorSpec, ...],
+    shapes: Mapping[str, tuple[int, ...]],
+    names: Mapping[str, str],
 ) -> Placement:
     """Count the nodes of each provider, by the session's own record or by the profile of one run.
 
     The record counts the graph as it was handed to the providers (stage ``partition``); the
     profile counts what was executed after fusion (stage ``optimized``).
+
+    Args:
+        names: ONNX Runtime's name of a provider to ours.
     """
     if hasattr(session, "get_provider_graph_assignment_info"):
         counts: dict[str, Counter[str]] = {}
         for part in session.get_provider_graph_assignment_info():
-            ours = _OURS.get(part.ep_name, part.ep_name)
+            ours = names.get(part.ep_name, part.ep_name)
             counts.setdefault(ours, Counter()).update(n.op_type for n in part.get_nodes())
         return Placement("partition", {name: dict(ops) for name, ops in counts.items()})
-    return _count_by_profile(session, inputs, shapes)
+    return _count_by_profile(session, inputs, shapes, names)
 
 
 def _count_by_profile(
-    session: Any, inputs: tuple[TensorSpec, ...], shapes: Mapping[str, tuple[int, ...]]
+    session: Any,
+    inputs: tuple[TensorSpec, ...],
+    shapes: Mapping[str, tuple[int, ...]],
+    names: Mapping[str, str],
 ) -> Placement:
     feed = {}
     for spec in inputs:
@@ -94,12 +98,27 @@ def _count_by_profile(
     for event in discard_profile(session):
         arguments = event.get("args", {})
         if event.get("cat") == "Node" and "provider" in arguments:
-            ours = _OURS.get(arguments["provider"], arguments["provider"])
+            ours = names.get(arguments["provider"], arguments["provider"])
             counts.setdefault(ours, Counter())[arguments.get("op_name", "?")] += 1
     if not counts:
-        ours = _OURS.get(session.get_providers()[0], session.get_providers()[0])
-        counts[ours] = Counter()
+        first = session.get_providers()[0]
+        counts[names.get(first, first)] = Counter()
     return Placement("optimized", {name: dict(ops) for name, ops in counts.items()})
+
+
+def clear(session: Any, settings: Any) -> None:
+    """Remove what recording by a profile leaves behind.
+
+    Args:
+        session: None where none was opened: the file of its profile is there all the same.
+    """
+    if not settings.enable_profiling:
+        return
+    if session is not None:
+        discard_profile(session)
+    prefix = Path(settings.profile_file_prefix)
+    for path in prefix.parent.glob(f"{prefix.name}*"):
+        path.unlink(missing_ok=True)
 
 
 def discard_profile(session: Any) -> list[dict[str, Any]]:
@@ -149,11 +168,3 @@ def check_contract(provider: str, where: Placement, max_cpu_nodes: int | None) -
             f"{', '.join(sorted(strays)) or 'every node'} would run on the CPU. Give --provider "
             f"cpu or auto, or export the model with operators that '{provider}' takes."
         )
-
-
-def precision(where: Placement, inputs: tuple[TensorSpec, ...]) -> str:
-    """The arithmetic that the graph's own types ask for: ``int8``, ``fp16`` or ``fp32``."""
-    ops = {op for counted in where.providers.values() for op in counted}
-    if any(op.startswith(_INTEGER) or op == "QuantizeLinear" for op in ops):
-        return "int8"
-    return "fp16" if any(spec.dtype == "float16" for spec in inputs) else "fp32"

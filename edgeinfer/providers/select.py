@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 
 from edgeinfer.errors import EdgeInferError, ProviderError, UsageError, suggest
+from edgeinfer.providers import failures, wheels
 from edgeinfer.providers.base import Engine, Opening, Provider
+from edgeinfer.providers.options import check
 from edgeinfer.providers.table import PROVIDERS
 from edgeinfer.results import Served
 
@@ -30,18 +31,12 @@ def parse_provider(text: str) -> tuple[str, str | None]:
 
 
 def check_options(provider: Provider, options: Mapping[str, str]) -> None:
-    """Refuse options that the provider does not know: ONNX Runtime would ignore them silently.
+    """Refuse unknown options and wrong values: ONNX Runtime would ignore them silently.
 
     Raises:
         UsageError: naming the option, with a suggestion.
     """
-    for key in options:
-        if key not in provider.option_names:
-            known = provider.option_names
-            hint = (
-                suggest(key, known) if known else "It has no options; --threads sets its threads."
-            )
-            raise UsageError(f"The provider '{provider.name}' has no option '{key}'. {hint}")
+    check(provider.name, provider.options, options)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,16 +51,25 @@ class Selected:
     served: Served
     opening: Opening
 
-    def reopen(self, path: Path) -> Selected:
-        """Open another file on the same provider, device and options; nothing falls back.
+    def reopen(self, opening: Opening | None = None) -> Selected:
+        """Open it anew, or something else, on the same provider; nothing falls back.
 
         Raises:
             ProviderError: if the provider does not run it.
         """
-        opening = dataclasses.replace(self.opening, path=path, shapes={})
+        opening = opening or self.opening
         engine = PROVIDERS[self.served.provider].open(opening)
         placement = engine.served.placement
         return Selected(engine, dataclasses.replace(self.served, placement=placement), opening)
+
+    def fall_back(self, reason: str) -> Selected:
+        """Open the same on the CPU, for the reason that is given; results then say so.
+
+        Raises:
+            ModelFileError: if the CPU does not run it either.
+        """
+        skipped = {**self.served.skipped_providers, self.served.provider: reason}
+        return _fall_back(self.served.requested_provider, self.opening, skipped)
 
 
 def open_selected(text: str, opening: Opening, allow_fallback: bool = False) -> Selected:
@@ -85,23 +89,16 @@ def open_selected(text: str, opening: Opening, allow_fallback: bool = False) -> 
     try:
         reason = provider.why_unavailable(device)
         if reason is not None:
+            mixed = wheels.mixed_up()
             raise ProviderError(
-                f"The provider '{text}' cannot run here: {reason}. 'edgeinfer providers' shows "
-                f"what can."
+                f"The provider '{text}' cannot run here: {reason}. "
+                f"{f'Besides, {mixed}. ' if mixed else ''}'edgeinfer providers' shows what can."
             )
         engine = provider.open(asked)
     except ProviderError as error:
         if not allow_fallback or name == "cpu":
             raise
-        plain = dataclasses.replace(opening, options={}, device=None)
-        engine = PROVIDERS["cpu"].open(plain)
-        served = dataclasses.replace(
-            engine.served,
-            requested_provider=text,
-            skipped_providers={name: str(error)},
-            fallback=True,
-        )
-        return Selected(engine, served, plain)
+        return _fall_back(text, opening, {name: str(error)})
     return Selected(engine, dataclasses.replace(engine.served, requested_provider=text), asked)
 
 
@@ -110,8 +107,9 @@ def _open_first(text: str, opening: Opening) -> Selected:
         raise UsageError("--provider-option needs a named --provider: 'auto' may take any.")
     skipped: dict[str, str] = {}
     for name, provider in PROVIDERS.items():
-        if name == "cpu":
-            break
+        # A plugin that nobody installed is no news.
+        if name == "cpu" or not getattr(provider, "installed", True):
+            continue
         reason = provider.why_unavailable(None) or getattr(provider, "auto_skip", None)
         if reason is None:
             try:
@@ -119,17 +117,24 @@ def _open_first(text: str, opening: Opening) -> Selected:
             except EdgeInferError as error:
                 reason = str(error)
             else:
-                return Selected(
-                    engine,
-                    dataclasses.replace(
-                        engine.served, requested_provider=text, skipped_providers=skipped
-                    ),
-                    opening,
+                served = dataclasses.replace(
+                    engine.served, requested_provider=text, skipped_providers=skipped
                 )
-        skipped[name] = reason
+                return Selected(engine, served, opening)
+        skipped[name] = failures.short(reason)
+    return _on_cpu(text, opening, skipped)
+
+
+def _fall_back(text: str, opening: Opening, skipped: Mapping[str, str]) -> Selected:
+    plain = dataclasses.replace(opening, options={}, device=None)
+    return _on_cpu(text, plain, skipped, fallback=True)
+
+
+def _on_cpu(
+    text: str, opening: Opening, skipped: Mapping[str, str], fallback: bool = False
+) -> Selected:
     engine = PROVIDERS["cpu"].open(opening)
-    return Selected(
-        engine,
-        dataclasses.replace(engine.served, requested_provider=text, skipped_providers=skipped),
-        opening,
+    served = dataclasses.replace(
+        engine.served, requested_provider=text, skipped_providers=skipped, fallback=fallback
     )
+    return Selected(engine, served, opening)

@@ -5,96 +5,50 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from edgeinfer.providers import nvidia, option_tables
 from edgeinfer.providers.base import Provider
-from edgeinfer.providers.ort import OrtProvider
+from edgeinfer.providers.builtin import CpuProvider
+from edgeinfer.providers.openvino import OpenVinoProvider
+from edgeinfer.providers.plugin_provider import PluginProvider
+from edgeinfer.providers.plugins import Plugin
 
-# Option names: the execution providers' pages under https://onnxruntime.ai/docs/execution-providers.
-_CUDA_OPTIONS = (
-    "device_id",
-    "gpu_mem_limit",
-    "arena_extend_strategy",
-    "cudnn_conv_algo_search",
-    "cudnn_conv_use_max_workspace",
-    "cudnn_conv1d_pad_to_nc1d",
-    "do_copy_in_default_stream",
-    "enable_cuda_graph",
-    "enable_skip_layer_norm_strict_mode",
-    "fuse_conv_bias",
-    "prefer_nhwc",
-    "sdpa_kernel",
-    "tunable_op_enable",
-    "use_tf32",
+# One entry makes a plugin provider known; OpenVINO's is an implementation of `openvino`.
+_TENSORRT_RTX = Plugin(
+    name="tensorrt-rtx",
+    module="onnxruntime_ep_nv_tensorrt_rtx",
+    distribution="onnxruntime-ep-nv-tensorrt-rtx",
+    kinds=("gpu",),
+    options=option_tables.TENSORRT_RTX,
+    needs="it needs an NVIDIA RTX GPU (Ampere or later) and a driver that fits its CUDA",
 )
-_TENSORRT_OPTIONS = (
-    "device_id",
-    "trt_max_workspace_size",
-    "trt_max_partition_iterations",
-    "trt_min_subgraph_size",
-    "trt_fp16_enable",
-    "trt_bf16_enable",
-    "trt_int8_enable",
-    "trt_int8_calibration_table_name",
-    "trt_dla_enable",
-    "trt_dla_core",
-    "trt_engine_cache_enable",
-    "trt_engine_cache_path",
-    "trt_engine_cache_prefix",
-    "trt_timing_cache_enable",
-    "trt_timing_cache_path",
-    "trt_force_sequential_engine_build",
-    "trt_builder_optimization_level",
-    "trt_profile_min_shapes",
-    "trt_profile_max_shapes",
-    "trt_profile_opt_shapes",
-    "trt_cuda_graph_enable",
-    "trt_context_memory_sharing_enable",
+_QNN = Plugin(
+    name="qnn",
+    module="onnxruntime_qnn",
+    distribution="onnxruntime-qnn",
+    kinds=("npu", "gpu"),
+    options=option_tables.QNN,
+    needs="it needs a Qualcomm processor with its NPU driver",
 )
-_OPENVINO_OPTIONS = (
-    "device_type",
-    "precision",
-    "num_of_threads",
-    "num_streams",
-    "cache_dir",
-    "load_config",
-    "model_priority",
-    "enable_opencl_throttling",
-    "disable_dynamic_shapes",
-    "reshape_input",
-    "layout",
+_WEBGPU = Plugin(
+    name="webgpu",
+    module="onnxruntime_ep_webgpu",
+    distribution="onnxruntime-ep-webgpu",
+    kinds=("gpu",),
+    options=option_tables.WEBGPU,
+    needs="it needs a GPU with a Vulkan driver",
 )
 
 PROVIDERS: Mapping[str, Provider] = MappingProxyType(
     {
         provider.name: provider
         for provider in (
-            OrtProvider(
-                name="tensorrt",
-                ort_name="TensorrtExecutionProvider",
-                kind="gpu",
-                option_names=_TENSORRT_OPTIONS,
-                device_option="device_id",
-                remedy="install TensorRT and onnxruntime-gpu (on a Jetson: its own wheel)",
-                auto_skip="it builds an engine for minutes; name it to use it",
-            ),
-            OrtProvider(
-                name="cuda",
-                ort_name="CUDAExecutionProvider",
-                kind="gpu",
-                option_names=_CUDA_OPTIONS,
-                device_option="device_id",
-                # EXHAUSTIVE, the default, makes the first run of each shape take seconds.
-                defaults={"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"},
-                remedy="install onnxruntime-gpu (on a Jetson: its own wheel) beside CUDA and cuDNN",
-            ),
-            OrtProvider(
-                name="openvino",
-                ort_name="OpenVINOExecutionProvider",
-                kind="cpu",
-                option_names=_OPENVINO_OPTIONS,
-                device_option="device_type",
-                remedy="replace the onnxruntime wheel by onnxruntime-openvino",
-            ),
-            OrtProvider(name="cpu", ort_name="CPUExecutionProvider", kind="cpu"),
+            nvidia.TENSORRT,
+            PluginProvider(_TENSORRT_RTX),
+            nvidia.CUDA,
+            PluginProvider(_QNN),
+            OpenVinoProvider(),
+            PluginProvider(_WEBGPU),
+            CpuProvider(option_tables.CPU),
         )
     }
 )

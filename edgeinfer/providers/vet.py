@@ -20,16 +20,24 @@ if TYPE_CHECKING:
 _TIMEOUT_S = 60.0
 _MIN_MEMORY = 6 << 30
 _OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "bad allocation")
-_CHILD = Path(__file__).with_name("vet_child.py")
+_OPENED = b"opened"
+ONNXRUNTIME = "vet_child.py"
+OPENVINO = "vet_child_openvino.py"
 
 
 class Vetting:
-    """The vetting of one file, begun at once, so that it overlaps with importing the runtime."""
+    """The vetting of one file, begun at once, so that it overlaps with importing the runtime.
 
-    def __init__(self, file: ModelFile) -> None:
+    Args:
+        child: which runtime opens it there.
+    """
+
+    def __init__(self, file: ModelFile, child: str = ONNXRUNTIME) -> None:
         self._file = file
+        self._script = str(Path(__file__).with_name(child))
         self._known = cache.recall("vetted", file.sha256) or {}
         self._child: Child | None = None
+        self._runtime = ""
         if not self._known:
             self._child = self._start()
 
@@ -39,10 +47,10 @@ class Vetting:
 
         memory = max(_MIN_MEMORY, 8 * self._file.size)
         path = str(self._file.path.resolve())
-        return Child(str(_CHILD), [path], memory_bytes=memory)
+        return Child(self._script, [path], memory_bytes=memory)
 
-    def finish(self, runtime: str) -> None:
-        """Wait for the verdict.
+    def opened(self, runtime: str) -> None:
+        """Wait until the child has opened the file; it runs it once while this process opens it.
 
         Args:
             runtime: name and version of the runtime that will open the file.
@@ -50,10 +58,23 @@ class Vetting:
         Raises:
             ModelFileError: if opening the file killed or hung the child.
         """
+        self._runtime = runtime
         if self._child is None:
             if runtime in self._known:
                 return
             self._child = self._start()
+        if self._child.read_line(_TIMEOUT_S) != _OPENED:
+            # It is dead, stuck, or refused the file: the whole answer says which.
+            self.finish()
+
+    def finish(self) -> None:
+        """Wait for the verdict.
+
+        Raises:
+            ModelFileError: if opening or running the file killed or hung the child.
+        """
+        if self._child is None:
+            return
         finished = self._child.wait(_TIMEOUT_S)
         self._child = None
         answer, why = _verdict(finished)
@@ -63,7 +84,7 @@ class Vetting:
                 f"it again from its source."
             )
         if answer["opened"]:
-            cache.note("vetted", self._file.sha256, {**self._known, runtime: True})
+            cache.note("vetted", self._file.sha256, {**self._known, self._runtime: True})
 
     def close(self) -> None:
         """End the child if it still runs."""
@@ -83,10 +104,10 @@ def _verdict(finished: Finished) -> tuple[dict[str, Any], str | None]:
         import signal
 
         name = signal.Signals(-finished.returncode).name
-        return {}, f"opening and running it once kills ONNX Runtime ({name})"
+        return {}, f"opening and running it once kills the runtime ({name})"
     try:
-        answer = json.loads(finished.stdout)
-    except ValueError:
+        answer = json.loads(finished.stdout.splitlines()[-1])
+    except (ValueError, IndexError):
         lines = finished.stderr.strip().splitlines()
         last = lines[-1] if lines else "no message"
         return {}, f"opening and running it once ends the process that tries ({last})"

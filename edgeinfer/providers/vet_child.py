@@ -34,13 +34,20 @@ def main() -> None:
             sys.argv[1], settings, providers=["CPUExecutionProvider"]
         )
         answer["opened"] = True
+        _say("opened")
         feed = {item.name: _zeros(item) for item in session.get_inputs()}
         if all(array is not None for array in feed.values()):
             session.run(None, feed)
     except Exception as error:
         # What ONNX Runtime refuses politely, the parent meets itself.
         answer["error"] = str(error)
-    sys.stdout.write(json.dumps(answer))
+    if not answer["opened"]:
+        _say("refused")
+    _say(json.dumps(answer))
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 

@@ -11,7 +11,8 @@ import pytest
 from edgeinfer.errors import InputError, ModelFileError, ProviderError, UsageError
 from edgeinfer.model import LoadOptions, load, open_model
 from edgeinfer.providers import PROVIDERS, Opening, check_inputs, open_selected
-from edgeinfer.providers.ort import OrtProvider, runtime_message
+from edgeinfer.providers.builtin import OrtProvider
+from edgeinfer.providers.ort import runtime_message
 from edgeinfer.providers.placement import check_contract, is_costly
 from edgeinfer.providers.probe import probe_all
 from edgeinfer.results import Placement
@@ -48,7 +49,8 @@ def test_fallback_happens_only_when_allowed_and_is_in_every_result(brightness_mo
 
 def test_auto_says_why_each_provider_was_passed_over(brightness_model: Path) -> None:
     with load(brightness_model) as model:
-        assert set(model.served.skipped_providers) == {"tensorrt", "cuda", "openvino"}
+        known = {"tensorrt", "cuda", "openvino"}
+        assert set(model.served.skipped_providers) == known - {model.served.provider}
         assert all(model.served.skipped_providers.values())
         assert model.served.requested_provider == "auto"
 
@@ -123,6 +125,7 @@ def test_the_number_of_threads_reaches_the_session(brightness_model: Path) -> No
             "sessions": 1,
             "preprocess": "host",
             "lanes": 1,
+            "spinning": True,
         }
 
 
@@ -186,6 +189,12 @@ def test_messages_lose_the_runtimes_decoration() -> None:
         "Protobuf parsing failed."
     )
     assert runtime_message(error) == "Load model from a.onnx failed:Protobuf parsing failed"
+
+
+def test_messages_lose_every_layer_of_decoration() -> None:
+    inner = "[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : select a real GPU."
+    error = RuntimeError(f"[ONNXRuntimeError] : 1 : FAIL : /src/ep.cc:12 void open(int) {inner}")
+    assert runtime_message(error) == "select a real GPU"
 
 
 def test_every_provider_is_proven_or_has_a_reason() -> None:

@@ -37,7 +37,8 @@ def open_onnx(path: Path) -> SourceModel:
         raise ModelFileError(f"{path} holds no graph: it has no nodes or no outputs.")
     vetting = Vetting(file)
     try:
-        vetting.finish(runtime_version())
+        vetting.opened(runtime_version())
+        vetting.finish()
     finally:
         vetting.close()
     return SourceModel(model, path, file.sha256)

@@ -1,0 +1,122 @@
+"""Buffers of one stream in a device's own memory, with the copies to and from it timed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from edgeinfer.frames import Array, Arrays
+from edgeinfer.providers.binding import allocate, refuse_exotic
+from edgeinfer.providers.ort import run_error
+from edgeinfer.spec import TensorSpec
+from edgeinfer.timing import now_ns
+
+
+class DeviceBinding:
+    """ONNX Runtime's IOBinding over buffers on a GPU, fed from numpy buffers on the host.
+
+    The device's buffers keep their addresses from run to run, as CUDA graphs need it. An output
+    whose shape is not known is allocated by ONNX Runtime in each run.
+
+    Args:
+        memory: ONNX Runtime's name of the device's memory (``cuda``) and the device's index.
+    """
+
+    def __init__(
+        self,
+        ort: Any,
+        session: Any,
+        inputs: tuple[TensorSpec, ...],
+        outputs: tuple[TensorSpec, ...],
+        shapes: Mapping[str, tuple[int, ...]],
+        memory: tuple[str, int],
+    ) -> None:
+        self._ort = ort
+        self._session = session
+        self._memory = memory
+        self._run_options = ort.RunOptions()
+        self._io = session.io_binding()
+        self._outputs = outputs
+        self._inputs: dict[str, Array] = {}
+        self._on_device: dict[str, Any] = {}
+        self._transfers: tuple[int | None, int | None] = (None, None)
+        for spec in inputs:
+            refuse_exotic("input", spec)
+            self._bind_input(spec.name, allocate("input", spec, shapes[spec.name]))
+        for spec in outputs:
+            refuse_exotic("output", spec)
+        self._bind_outputs(fixed={spec.name: spec.shape for spec in inputs} == dict(shapes))
+
+    @property
+    def inputs(self) -> Arrays:
+        """`{name: array}`: C-contiguous buffers on the host, copied to the device by every run."""
+        return self._inputs
+
+    def _bind_input(self, name: str, buffer: Array) -> None:
+        self._inputs[name] = buffer
+        value = self._ort.OrtValue.ortvalue_from_numpy(buffer, *self._memory)
+        self._on_device[name] = value
+        self._io.bind_ortvalue_input(name, value)
+
+    def _bind_outputs(self, fixed: bool) -> None:
+        self._io.clear_binding_outputs()
+        for spec in self._outputs:
+            shape = spec.shape
+            if fixed and all(isinstance(size, int) for size in shape) and 0 not in shape:
+                value = self._ort.OrtValue.ortvalue_from_shape_and_type(
+                    list(shape), np.dtype(spec.dtype).type, *self._memory
+                )
+                self._io.bind_ortvalue_output(spec.name, value)
+            else:
+                self._io.bind_output(spec.name, *self._memory)
+
+    def rebind(self, feed: Arrays) -> None:
+        """Take arrays as they are; an input of another shape than before gets another buffer."""
+        for name, array in feed.items():
+            buffer = self._inputs[name]
+            if buffer.shape != array.shape:
+                self._bind_input(name, np.array(array, order="C"))
+                self._bind_outputs(fixed=False)
+            else:
+                np.copyto(buffer, array)
+
+    def run(self) -> Arrays:
+        """Copy the inputs to the device, run, copy the outputs back.
+
+        Returns:
+            `{name: array}`, the host's own.
+
+        Raises:
+            ProviderError: if ONNX Runtime fails.
+        """
+        started = now_ns()
+        try:
+            for name, buffer in self._inputs.items():
+                self._on_device[name].update_inplace(buffer)
+            fed = now_ns()
+            # It waits for the device before it returns.
+            self._session.run_with_iobinding(self._io, self._run_options)
+            ran = now_ns()
+            values = self._io.get_outputs()
+            arrays = {
+                spec.name: value.numpy() for spec, value in zip(self._outputs, values, strict=True)
+            }
+        except Exception as error:
+            raise run_error(error) from error
+        self._transfers = fed - started, now_ns() - ran
+        return arrays
+
+    def transfers_ns(self) -> tuple[int | None, int | None]:
+        """What copying to and from the device took in the last run, both inside `run`."""
+        return self._transfers
+
+    def interrupt(self) -> None:
+        """Make a run that is under way fail; any thread may call it."""
+        self._run_options.terminate = True
+
+    def close(self) -> None:
+        """Let the buffers go; a second call does nothing."""
+        self._session = self._io = None
+        self._on_device.clear()
