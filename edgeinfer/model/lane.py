@@ -2,82 +2,117 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
-from edgeinfer.errors import InputError
+from edgeinfer.errors import InputError, ProviderError
 from edgeinfer.frames import Array, Arrays, Frame
 from edgeinfer.geometry import Affine
 from edgeinfer.heads import Head, View
+from edgeinfer.model.recovery import Recovery
 from edgeinfer.packages import opencv
 from edgeinfer.preprocess import HostPreprocess
-from edgeinfer.providers import Binding, Engine, check_inputs
-from edgeinfer.results import Payload, Result, Served
+from edgeinfer.providers import Binding, check_inputs
+from edgeinfer.results import Payload, Result
 from edgeinfer.spec import ModelSpec
 from edgeinfer.timing import now_ns
 
-_OPEN = contextlib.nullcontext()
 _UNMOVED = Affine(np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]))
+
+
+class _Ran(NamedTuple):
+    """One run.
+
+    Attributes:
+        outputs: the graph's.
+        began: when its turn at the processors came; None where it did not wait.
+        transfers_ns: to the device and back; None where nothing is copied.
+    """
+
+    outputs: Arrays
+    began: int | None
+    transfers_ns: tuple[int | None, int | None]
+
+    def stages(self, fed: int, ended: int) -> dict[str, int]:
+        """Nanoseconds by stage, between the input's being ready and the output's."""
+        began = fed if self.began is None else self.began
+        into, out = self.transfers_ns
+        stages = {"inference": ended - began - (into or 0) - (out or 0)}
+        if self.began is not None:
+            stages["wait"] = began - fed
+        if into is not None:
+            stages["transfer_in"] = into
+        if out is not None:
+            stages["transfer_out"] = out
+        return stages
 
 
 class Lane:
     """Runs frames one after the other; two lanes of one model may run at the same time.
 
     Args:
+        recovery: the model's engine, and where inferences take turns.
         spec: what the results mean. fed: the spec of the graph that is really run (with
             preprocessing in the graph its input differs from the model's own).
+        shapes: of every input, in full.
     """
 
     def __init__(
         self,
-        engine: Engine,
+        recovery: Recovery,
         spec: ModelSpec,
         fed: ModelSpec,
         head: Head,
-        served: Served,
         shapes: Mapping[str, tuple[int, ...]],
     ) -> None:
-        self._engine = engine
+        self._recovery = recovery
         self._spec = spec
         self._head = head
-        self._served = served
         self._shapes = shapes
-        self._binding = engine.bind(shapes)
+        self._picture = next((item for item in fed.inputs if item.kind == "image"), None)
+        self._interrupted = False
+        self._bind()
+
+    def _bind(self) -> None:
+        """Take buffers of the model's engine, as it now is."""
+        self._generation = self._recovery.generation
+        selected = self._recovery.selected
+        self._engine = selected.engine
+        self._served = selected.served
+        self._flags = ("fallback",) if selected.served.fallback else ()
+        self._binding = self._engine.bind(self._shapes)
         # Arrays get buffers of their own: preprocessing relies on the padding in the picture's.
         self._array_binding: Binding | None = None
-        self._picture = next((item for item in fed.inputs if item.kind == "image"), None)
         self._host = None
         if self._picture is not None:
-            opencv().setNumThreads(served.threads)
+            opencv().setNumThreads(self._served.threads)
             self._host = HostPreprocess(self._picture, self._binding.inputs[self._picture.name])
-        self._flags = ("fallback",) if served.fallback else ()
 
-    def predict(
-        self,
-        frame: Frame,
-        gate: contextlib.AbstractContextManager[object] | None = None,
-        dropped_before: int = 0,
-    ) -> Result[Payload]:
+    def predict(self, frame: Frame, dropped_before: int = 0) -> Result[Payload]:
         """Preprocess, infer, decode.
 
         Args:
-            gate: held during inference only, so that lanes take turns at the processors.
             dropped_before: frames that the feed dropped before this one.
 
         Raises:
             InputError: if the frame is not what the model takes.
-            ProviderError: if inference fails.
+            ProviderError: if inference fails, and again after the engine was opened anew.
         """
+        if self._generation != self._recovery.generation:
+            self._bind()
+        flags: tuple[str, ...] = ()
         started = now_ns()
         binding, view = self._feed(frame)
         fed = now_ns()
-        with gate or _OPEN:
-            began = now_ns()
-            outputs = binding.run()
-            ended = now_ns()
-        (value,) = self._head.decode(outputs, (view,), self._spec)
+        try:
+            ran = self._run(binding)
+        except ProviderError as error:
+            ran = self._run_anew(frame, error)
+            flags = ("rebuilt",)
+        ended = now_ns()
+        (value,) = self._head.decode(ran.outputs, (view,), self._spec)
         done = now_ns()
         return Result(
             value=value,
@@ -88,20 +123,37 @@ class Lane:
                 **frame.stages_ns,
                 "queue": max(0, started - frame.id.ready_ns),
                 "preprocess": fed - started,
-                **({} if gate is None else {"wait": began - fed}),
-                "inference": ended - began,
+                **ran.stages(fed, ended),
                 "postprocess": done - ended,
             },
             latency_ns=done - started,
             age_ns=done - frame.id.ready_ns,
             dropped_before=dropped_before,
-            flags=frame.id.flags + self._flags + getattr(value, "flags", ()),
+            flags=frame.id.flags + self._flags + flags + getattr(value, "flags", ()),
         )
 
     def raw(self, frame: Frame) -> dict[str, Array]:
         """The graph's outputs, copied."""
         binding, _ = self._feed(frame)
-        return {name: array.copy() for name, array in binding.run().items()}
+        return {name: array.copy() for name, array in self._run(binding).outputs.items()}
+
+    def _run(self, binding: Binding) -> _Ran:
+        """Run when it is its turn at the processors."""
+        turns, each = self._recovery.processors, self._recovery.each
+        began = now_ns() if turns.take(each) else None
+        try:
+            return _Ran(binding.run(), began, binding.transfers_ns())
+        finally:
+            turns.give(each)
+
+    def _run_anew(self, frame: Frame, error: ProviderError) -> _Ran:
+        """Run the frame on the engine's successor."""
+        if self._interrupted:
+            raise error
+        self._recovery.after(error, self._generation)
+        self._bind()
+        binding, _ = self._feed(frame)
+        return self._run(binding)
 
     def _feed(self, frame: Frame) -> tuple[Binding, View]:
         data = frame.data
@@ -147,11 +199,12 @@ class Lane:
             ProviderError: if inference fails.
         """
         if self._host is not None:
-            self._binding.run()
+            self._run(self._binding)
         return self._host is not None
 
     def interrupt(self) -> None:
         """Make an inference that is under way fail; any thread may call it."""
+        self._interrupted = True
         for binding in (self._binding, self._array_binding):
             if binding is not None:
                 binding.interrupt()

@@ -89,8 +89,7 @@ class Run:
             # Undone from the last to the first: lanes end, the feed, the outbox, then the sinks.
             for sink in self._sinks:
                 stack.callback(self._close_sink, sink)
-            count = self._model.plan.lanes + self._options.overlap
-            lanes = [self._model.lane() for _ in range(count)]
+            lanes = [self._model.lane() for _ in range(self._lane_count())]
             for lane in lanes:
                 stack.callback(lane.close)
                 self._warmup_frames += lane.warm_up()
@@ -105,13 +104,20 @@ class Run:
         self._dropped = feed.dropped
         return self.summary()
 
+    def _lane_count(self) -> int:
+        """One more than inferences run at once where there is one only: it then never stands still.
+
+        Where several run, each has its own processors, and one works while another prepares.
+        """
+        at_once = self._model.plan.lanes
+        return 2 if self._options.overlap and at_once == 1 else at_once
+
     def _work(self, lanes: Sequence[Lane], feed: Feed, outbox: Outbox) -> None:
-        gate = threading.Semaphore(self._model.plan.lanes)
         self.tally.begin()
         for number, lane in enumerate(lanes):
             threading.Thread(
                 target=self._drive,
-                args=(lane, gate, feed, outbox),
+                args=(lane, feed, outbox),
                 name=f"edgeinfer-lane-{number}",
                 daemon=True,
             ).start()
@@ -126,14 +132,14 @@ class Run:
         if self._failure is not None:
             raise self._failure
 
-    def _drive(self, lane: Lane, gate: threading.Semaphore, feed: Feed, outbox: Outbox) -> None:
+    def _drive(self, lane: Lane, feed: Feed, outbox: Outbox) -> None:
         try:
             while self._failure is None and not self._stop.is_set():
                 with self._take_lock:
                     item = feed.take()
                 if item is None:
                     return
-                outbox.put(self._outcome(lane, gate, item))
+                outbox.put(self._outcome(lane, item))
         except BaseException as error:
             interrupted = self._stop.is_set() and isinstance(error, ProviderError)
             if self._failure is None and not interrupted:
@@ -180,11 +186,11 @@ class Run:
     def _close_sink(self, sink: Sink) -> None:
         sink.close(complete=self._whole)
 
-    def _outcome(self, lane: Lane, gate: threading.Semaphore, item: Item) -> Outcome:
+    def _outcome(self, lane: Lane, item: Item) -> Outcome:
         error = item.error
         if item.frame is not None:
             try:
-                result = lane.predict(item.frame, gate, item.dropped_before)
+                result = lane.predict(item.frame, item.dropped_before)
                 # Who draws nothing needs no pixels: the decoder gets its buffer back at once.
                 return Outcome(item.sequence, result, item.frame if self._draws else None)
             except EdgeInferError as failure:

@@ -176,7 +176,8 @@ def test_every_frame_reaches_every_sink_in_order(
         summary = run.run()
     assert lines.indices == pictures.indices == told == list(range(120))
     assert (summary["frames"], summary["dropped"], summary["errors"]) == (120, 0, 0)
-    assert summary["warmup_frames"] == lanes + overlap
+    # One inference at a time needs a second lane to prepare; several do that for each other.
+    assert summary["warmup_frames"] == (2 if overlap and lanes == 1 else lanes)
     assert summary["stages_ns"]["draw"]["n"] == 120
     assert lines.complete is True and source.closed
 

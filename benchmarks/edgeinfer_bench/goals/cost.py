@@ -66,7 +66,9 @@ def _cost(
     latencies: list[int] = []
     alone: list[int] = []
     count = context.rounds(rounds // _BLOCK, 5)
-    with open_model(path, LoadOptions("cpu", threads=threads, preprocess="host")) as model:
+    with open_model(
+        path, LoadOptions("cpu", threads=threads, preprocess="host", use_plan=False)
+    ) as model:
 
         def frames() -> None:
             taken = []

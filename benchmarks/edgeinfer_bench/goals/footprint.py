@@ -37,7 +37,8 @@ def main(model: str, video: str, frames: int, threads: int) -> dict[str, Any]:
         if done % _EVERY == 0:
             marks.append((done, resident_bytes()))
 
-    with open_model(Path(model), LoadOptions(provider="cpu", threads=threads)) as opened:
+    options = LoadOptions("cpu", threads=threads, recording=True, use_plan=False)
+    with open_model(Path(model), options) as opened:
         source = open_source(video)
         summary = Run(opened, source, [], RunOptions(frames=frames), tell).run()
         source.close()
