@@ -6,19 +6,17 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from edgeinfer.artifact import nodes_of, read_graph, tensors_of
+from edgeinfer.artifact import nodes_of, precision_of, read_graph
 from edgeinfer.errors import InputError, SpecError
 from edgeinfer.model import LoadOptions, open_session
-
-# ONNX's element types (onnx.proto, TensorProto.DataType) that decide a model's precision.
-_FLOAT16, _BFLOAT16 = 10, 16
-_INTEGER_OPS = ("QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "ConvInteger")
+from edgeinfer.plan import find_variants, variant_of
 
 
 def describe_model(path: Path, options: LoadOptions) -> dict[str, Any]:
     """Describe a model file.
 
-    A model whose meaning is unknown is described all the same, with a warning that says why.
+    A model whose meaning is unknown is described all the same, with a warning that says why. Where
+    a stored plan makes a variant run, `served` and `spec` are of that, all else of the file itself.
 
     Raises:
         ModelFileError: if it is missing, damaged, hostile or no model.
@@ -35,10 +33,12 @@ def describe_model(path: Path, options: LoadOptions) -> dict[str, Any]:
         warnings.append(str(error))
     finally:
         engine.close()
+    variants = find_variants(session.file, options.variants)
+    served = session.selected.served
     graph = read_graph(path)
     ops = Counter(node.op_type for node in nodes_of(graph.graph))
     opsets = {item.domain: item.version for item in graph.opset_import}
-    precision = spec.precision if spec is not None and spec.precision else _precision(graph, ops)
+    precision = variant_of(session.file).precision or precision_of(graph)
     if precision == "int8" and "DynamicQuantizeLinear" in ops:
         warnings.append(
             "this INT8 model quantizes its activations anew for every frame, which is often "
@@ -52,26 +52,16 @@ def describe_model(path: Path, options: LoadOptions) -> dict[str, Any]:
         "opsets": opsets,
         "ir_version": graph.ir_version,
         "producer": f"{graph.producer_name} {graph.producer_version}".strip(),
-        "inputs": [item.to_dict() for item in engine.inputs],
+        "inputs": [item.to_dict() for item in session.graph_inputs],
         "outputs": [item.to_dict() for item in engine.outputs],
         "nodes": sum(ops.values()),
         "op_types": dict(sorted(ops.items())),
         "precision": precision,
         "spec": None if spec is None else spec.to_dict(),
         "spec_source": None if spec is None else spec.origin,
-        "served": session.selected.served.to_dict(),
+        "served": {**served.to_dict(), "threads": served.threads},
+        "plan": {**session.plan.to_dict(), "notes": list(session.notes)},
+        "running": {"path": str(session.running.path), "sha256": session.running.sha256},
+        "variants": [item.to_dict() for item in variants],
         "warnings": warnings,
     }
-
-
-def _precision(graph: Any, ops: Counter[str]) -> str:
-    if any(op in ops for op in _INTEGER_OPS):
-        return "int8"
-    sizes: Counter[int] = Counter()
-    for tensor in tensors_of(graph.graph):
-        count = 1
-        for size in tensor.dims:
-            count *= size
-        sizes[tensor.data_type] += count
-    halves = sizes[_FLOAT16] + sizes[_BFLOAT16]
-    return "fp16" if halves > sizes[1] else "fp32"

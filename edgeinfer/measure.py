@@ -135,6 +135,42 @@ def ratio(
     return Ratio(float(np.median(pairs)), low, high, len(pairs), confidence)
 
 
+def quantile_ratio(
+    base: Sequence[Sequence[int]],
+    new: Sequence[Sequence[int]],
+    q: float,
+    *,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Ratio:
+    """Compare a quantile of samples that were taken in blocks, a block of each in every round.
+
+    Whole rounds are drawn, the same for both, as samples of one block are alike (the cluster
+    bootstrap: Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8).
+
+    Args:
+        base: nanoseconds of each round's block. new: of the same rounds.
+        q: between 0 and 1.
+
+    Raises:
+        UsageError: if the two differ in rounds, a block is empty, or a sample is not above 0.
+    """
+    _check_pairs([len(block) for block in base], [len(block) for block in new])
+    pairs = [(_positive(a), _positive(b)) for a, b in zip(base, new, strict=True)]
+    random = np.random.default_rng(seed)
+    count = len(pairs)
+
+    def at(rounds: NDArray[np.int64]) -> float:
+        first = np.concatenate([pairs[index][0] for index in rounds])
+        second = np.concatenate([pairs[index][1] for index in rounds])
+        return float(np.quantile(second, q) / np.quantile(first, q))
+
+    drawn = [at(random.integers(0, count, count)) for _ in range(_RESAMPLES // 4)]
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(drawn, [tail, 1 - tail])
+    return Ratio(at(np.arange(count)), float(low), float(high), count, confidence)
+
+
 def difference(
     base: Sequence[int],
     new: Sequence[int],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,6 @@ def command(
     model: Path,
     source: str | None,
     load_options: LoadOptions,
-    measure_preprocess: bool,
     scenario: str,
     frames: int | None,
     duration: float | None,
@@ -72,15 +72,13 @@ def command(
 
     for path in reports:
         check_report_path(path)
-    models = [model, *against]
-    if measure_preprocess:
-        from edgeinfer.tune import choose_preprocess
-
-        for each in models:
-            say(choose_preprocess(each, load_options).text())
+    if against and load_options.use_plan:
+        # A plan may run the same variant for both.
+        load_options = replace(load_options, use_plan=False)
+        say("edgeinfer: files are compared as they are: stored plans stay unused.")
     with progress("measuring", 100) as show:
         report = bench_many(
-            models,
+            [model, *against],
             source,
             scenario=scenario,
             frames=frames,

@@ -110,7 +110,10 @@ def _validate(path: Path) -> Evaluation:
     from edgeinfer.evaluate import DETECTION_LIMIT, SCORE_FLOOR, evaluate
     from edgeinfer.model import LoadOptions, open_model
 
-    options = LoadOptions(score_threshold=SCORE_FLOOR, max_detections=DETECTION_LIMIT)
+    # This very file is judged: a stored plan might run a variant of it.
+    options = LoadOptions(
+        score_threshold=SCORE_FLOOR, max_detections=DETECTION_LIMIT, use_plan=False
+    )
     data = open_dataset(str(DATA / "validation"))
     with open_model(path, options) as model, progress(path.stem, len(data)) as show:
         return evaluate(model, data, progress=lambda done, total: show(done))

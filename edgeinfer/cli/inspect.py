@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 @click.argument("model", type=PATH)
 @model_options
 @format_option
-def command(
-    model: Path, load_options: LoadOptions, measure_preprocess: bool, output_format: str
-) -> None:
+def command(model: Path, load_options: LoadOptions, output_format: str) -> None:
     """Show what MODEL is, what it expects and means, and what will run it."""
     from edgeinfer.describe import describe_model
 
@@ -53,10 +51,34 @@ def _text(found: dict[str, Any]) -> str:
     counted = served["placement"]["providers"]
     where = ", ".join(f"{name} {item['nodes']} nodes" for name, item in counted.items())
     rows.append(("runs on", f"{served['provider']} ({served['provider_impl']}): {where}"))
+    plan = found["plan"]
+    idle = "wait busily" if plan["spinning"] else "sleep"
+    rows.append(
+        (
+            "computes in",
+            f"{served['compute_precision']}, {plan['threads']} threads (idle ones {idle}), "
+            f"{plan['lanes']} at once, preprocessing on the {plan['preprocess']}",
+        )
+    )
+    rows.append(("plan", f"{plan['source']}{_unplanned(plan)}"))
+    rows += [("", note) for note in plan["notes"]]
+    if len(found["variants"]) > 1:
+        rows += [("variant", _variant_text(item, found)) for item in found["variants"]]
     rows += [("skipped", f"{k}: {v}") for k, v in served["skipped_providers"].items()]
     width = max(len(name) for name, _ in rows)
     lines = [f"{name.ljust(width)}  {value}" for name, value in rows]
     return "\n".join(lines + [f"warning: {text}" for text in found["warnings"]])
+
+
+def _unplanned(plan: dict[str, Any]) -> str:
+    if plan["source"] == "tuned" or plan["notes"]:
+        return ""
+    return " (nothing is stored that fits: 'edgeinfer tune' measures what is fastest here)"
+
+
+def _variant_text(item: dict[str, Any], found: dict[str, Any]) -> str:
+    runs = ", runs" if item["sha256"] == found["running"]["sha256"] else ""
+    return f"{item['precision'] or 'precision not said'}: {item['path']}{runs}"
 
 
 def _input_text(item: dict[str, Any]) -> str:

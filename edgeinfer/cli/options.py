@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 
+from edgeinfer.cli.caching import apply_settings
 from edgeinfer.errors import UsageError
 
 P = ParamSpec("P")
@@ -55,7 +56,28 @@ _MODEL_OPTIONS = (
     click.option(
         "--threads",
         type=click.IntRange(1, 1024),
-        help="Threads for inference, preprocessing and decoding. [default: what the box grants]",
+        help="Threads for inference, preprocessing and decoding. [default: the stored plan's, else "
+        "what the box grants]",
+    ),
+    click.option(
+        "--spinning/--no-spinning",
+        default=None,
+        help="Whether idle threads wait busily: sooner awake, more processor time. [default: the "
+        "stored plan's choice, else on]",
+    ),
+    click.option(
+        "--variant",
+        "variants",
+        multiple=True,
+        type=PATH,
+        metavar="FILE",
+        help="The same model in another precision, beside those in MODEL's folder: 'tune' may "
+        "choose it, and a stored plan then runs it. Repeatable.",
+    ),
+    click.option(
+        "--no-plan",
+        is_flag=True,
+        help="Use no stored plan of 'tune'. [default: one that fits is used]",
     ),
     click.option("--spec", type=PATH, help="JSON that overrides what the model says of itself."),
     click.option("--task", help="detect, classify or tensor. [default: what the model says]"),
@@ -93,9 +115,9 @@ _MODEL_OPTIONS = (
     ),
     click.option(
         "--preprocess",
-        type=click.Choice(["host", "graph", "auto"]),
-        help="Where pixels are scaled: on the host, in the graph, or wherever a measurement made "
-        "now says (it is stored). [default: the stored measurement, else host]",
+        type=click.Choice(["host", "graph"]),
+        help="Where pixels are scaled: on the host or in the graph. [default: the stored plan's "
+        "choice, else host]",
     ),
 )
 
@@ -110,7 +132,7 @@ def model_options(function: Callable[..., R]) -> Callable[..., R]:
     def wrapper(*args: Any, **kwargs: Any) -> R:
         from edgeinfer.model import LoadOptions
 
-        preprocess = kwargs.pop("preprocess")
+        apply_settings()
         classes = kwargs.pop("classes")
         options = LoadOptions(
             provider=kwargs.pop("provider"),
@@ -127,11 +149,12 @@ def model_options(function: Callable[..., R]) -> Callable[..., R]:
             iou_threshold=kwargs.pop("iou_threshold"),
             max_detections=kwargs.pop("max_detections"),
             classes=tuple(name.strip() for name in classes.split(",")) if classes else (),
-            preprocess=None if preprocess == "auto" else preprocess,
+            preprocess=kwargs.pop("preprocess"),
+            spinning=kwargs.pop("spinning"),
+            variants=kwargs.pop("variants"),
+            use_plan=not kwargs.pop("no_plan"),
         )
-        return function(
-            *args, load_options=options, measure_preprocess=preprocess == "auto", **kwargs
-        )
+        return function(*args, load_options=options, **kwargs)
 
     for option in reversed(_MODEL_OPTIONS):
         wrapper = option(wrapper)

@@ -24,13 +24,15 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def say_notes(notes: Sequence[str]) -> None:
-    """Say what was guessed."""
-    if notes:
+def say_notes(guessed: Sequence[str], opening: Sequence[str] = ()) -> None:
+    """Say what was guessed about a model, and what is worth telling about its opening."""
+    if guessed:
         say(
-            f"edgeinfer: guessed {'; '.join(notes)}. If that is wrong, say it with --head, "
+            f"edgeinfer: guessed {'; '.join(guessed)}. If that is wrong, say it with --head, "
             f"--task or --spec."
         )
+    for note in opening:
+        say(f"edgeinfer: {note}.")
 
 
 def table(rows: Sequence[Sequence[str]], indent: str = "") -> str:

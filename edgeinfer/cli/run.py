@@ -45,9 +45,8 @@ _SYNTHETIC_FRAMES = 100
 @click.option(
     "--lanes",
     type=click.IntRange(1, 16),
-    default=1,
-    show_default=True,
-    help="Inferences at once, which share the threads: more frames a second, more memory.",
+    help="Inferences at once, which share the threads: more frames a second, more memory. "
+    "[default: 2 for recordings on the CPU, else 1]",
 )
 @click.option(
     "--on-error",
@@ -61,13 +60,12 @@ def command(
     model: Path,
     sources: tuple[str, ...],
     load_options: LoadOptions,
-    measure_preprocess: bool,
     json_path: str | None,
     output: Path | None,
     frames: int | None,
     stride: int,
     policy: str | None,
-    lanes: int,
+    lanes: int | None,
     on_error: str,
     output_format: str,
 ) -> None:
@@ -79,7 +77,6 @@ def command(
     from edgeinfer.model import open_model
     from edgeinfer.pipeline import RunOptions
     from edgeinfer.sources import open_sources
-    from edgeinfer.tune import choose_preprocess
 
     _check_apart(_read_files(model, sources, load_options), json_path, output)
     if json_path not in (None, "-") and not is_special(Path(str(json_path))):
@@ -90,11 +87,10 @@ def command(
             # Opened first: its decoder starts while the model opens.
             early = open_sources(sources, stride=stride, threads=load_options.threads or 1)
             stack.callback(early.close)
-        load_options = replace(load_options, lanes=lanes)
-        if measure_preprocess:
-            say(choose_preprocess(model, load_options).text())
+        whole = _only_the_whole_counts(sources)
+        load_options = replace(load_options, lanes=lanes, recording=whole)
         loaded = stack.enter_context(open_model(model, load_options))
-        say_notes(loaded.spec.notes)
+        say_notes(loaded.spec.notes, loaded.notes)
         source = early or _made_to_measure(sources, loaded, stride)
         stack.callback(source.close)
         sinks = _sinks(json_path, output, source)
@@ -102,7 +98,7 @@ def command(
             policy=policy or ("latest" if source.info.live else "all"),
             frames=_limit(frames, source),
             skip_errors=on_error == "skip",
-            overlap=_only_the_whole_counts(sources),
+            overlap=whole,
         )
         quiet = json_path == "-" or output_format == "json"
         summary = _drive(loaded, source, sinks, options, quiet)

@@ -24,7 +24,6 @@ def command(
     model: Path,
     dataset: str,
     load_options: LoadOptions,
-    measure_preprocess: bool,
     output_format: str,
 ) -> None:
     """Measure MODEL's task metric on DATASET: a YOLO data.yaml, a folder with images/ and labels/,
@@ -42,7 +41,7 @@ def command(
             max_detections=load_options.max_detections or DETECTION_LIMIT,
         )
     with open_model(model, load_options) as loaded:
-        say_notes(loaded.spec.notes)
+        say_notes(loaded.spec.notes, loaded.notes)
         with progress("pictures", len(data)) as show:
             found = evaluate(loaded, data, progress=lambda done, total: show(done))
     for note in found.notes:

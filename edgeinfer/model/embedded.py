@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import atexit
 import dataclasses
-import hashlib
 from pathlib import Path
 
-from edgeinfer import cache
-from edgeinfer.artifact import ModelFile, open_model_file, read_graph
-from edgeinfer.errors import ModelFileError, SpecError
+from edgeinfer import compiled
+from edgeinfer.artifact import ModelFile, read_graph
+from edgeinfer.errors import SpecError
 from edgeinfer.preprocess.planes import spec_of_bytes
-from edgeinfer.spec import ModelSpec
+from edgeinfer.spec import InputSpec, ModelSpec
 
 # Raised when `embed` makes something else of the same model: older variants are then not reused.
 REVISION = 1
+_NAME = "model.onnx"
 
 
 def embedded_file(file: ModelFile, spec: ModelSpec) -> tuple[Path, ModelSpec]:
@@ -38,31 +38,28 @@ def embedded_file(file: ModelFile, spec: ModelSpec) -> tuple[Path, ModelSpec]:
             "Preprocessing cannot move into a model that keeps tensors in other files: give "
             "--preprocess host."
         )
-    name = f"{cache.key_of(file.sha256, picture, REVISION)}.onnx"
-    found = cache.stored("graphs", name)
-    if found is None or not _undamaged(found, name):
-        from edgeinfer.preprocess import embed
-
-        data = embed(read_graph(file.path), picture).model.SerializeToString(deterministic=True)
-        cache.note("graphs-sha256", name, {"sha256": hashlib.sha256(data).hexdigest()})
-        found = cache.store("graphs", name, data) or _without_cache(data)
-    return found, fed
+    key = {"sha256": file.sha256, "input": repr(picture), "revision": str(REVISION)}
+    folder = compiled.obtain(
+        "embedded", key, lambda inside: _embed(file, picture, inside / _NAME), say=compiled.silent
+    )
+    if folder is not None:
+        return folder / _NAME, fed
+    return _without_cache(file, picture), fed
 
 
-def _undamaged(path: Path, name: str) -> bool:
-    """Whether a stored graph is still what was stored."""
-    noted = (cache.recall("graphs-sha256", name) or {}).get("sha256")
-    try:
-        return noted is not None and open_model_file(path).sha256 == noted
-    except ModelFileError:
-        return False
+def _embed(file: ModelFile, picture: InputSpec, path: Path) -> None:
+    from edgeinfer.preprocess import embed
+
+    model = embed(read_graph(file.path), picture).model
+    path.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def _without_cache(data: bytes) -> Path:
+def _without_cache(file: ModelFile, picture: InputSpec) -> Path:
     """A file for this process only, where the cache refuses; it ends with the process."""
     import tempfile
 
-    with tempfile.NamedTemporaryFile(prefix="edgeinfer-", suffix=".onnx", delete=False) as file:
-        file.write(data)
-    atexit.register(Path(file.name).unlink, missing_ok=True)
-    return Path(file.name)
+    folder = tempfile.TemporaryDirectory(prefix="edgeinfer-")
+    atexit.register(folder.cleanup)
+    path = Path(folder.name) / _NAME
+    _embed(file, picture, path)
+    return path

@@ -5,22 +5,20 @@ from __future__ import annotations
 import dataclasses
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from edgeinfer import cache
-from edgeinfer.artifact import ModelFile
 from edgeinfer.errors import EdgeInferError, InputError, SpecError
 from edgeinfer.frames import Array, Arrays, Frame, frame_from_array
 from edgeinfer.heads import HEADS, Graph
-from edgeinfer.model.embedded import REVISION, embedded_file
 from edgeinfer.model.lane import Lane
 from edgeinfer.model.options import LoadOptions
-from edgeinfer.model.session import Session, open_session, threads_of
-from edgeinfer.plan import Plan, plan_key, stored_preprocess
-from edgeinfer.providers import Engine, Selected
+from edgeinfer.model.recovery import Recovery
+from edgeinfer.model.session import Session, open_session
+from edgeinfer.providers import Engine
 from edgeinfer.results import Payload, Result, Served
 from edgeinfer.spec import ModelSpec, TensorSpec
 from edgeinfer.timing import now_ns
@@ -30,32 +28,31 @@ class Model:
     """A model that is open on a provider; close it, or use it in a `with` block.
 
     Attributes:
-        file: the model's file and hash.
+        file: what was asked for: its path and hash.
+        running: the file that runs: the same, or the variant that the stored plan chose.
         spec: what it expects and means.
-        served: what really runs it.
         plan: how it was opened.
-        plan_key: what a measured choice for it is stored under.
+        notes: what is worth telling about that, for people.
         opening_ns: how long opening took.
     """
 
     def __init__(
         self,
-        file: ModelFile,
-        selected: Selected,
+        session: Session,
+        recovery: Recovery,
         spec: ModelSpec,
         fed: ModelSpec,
-        plan: Plan,
         shapes: Mapping[str, tuple[int, ...]],
-        plan_key: str,
         opening_ns: int,
     ) -> None:
-        self.file = file
+        self.file = session.file
+        self.running = session.running
         self.spec = spec
-        self.served: Served = selected.served
-        self.plan = plan
-        self.plan_key = plan_key
+        self.plan = session.plan
+        self.notes = session.notes
         self.opening_ns = opening_ns
-        self._engine: Engine = selected.engine
+        self._session = session
+        self._recovery = recovery
         self._fed = fed
         self._shapes = shapes
         self._lock = threading.Lock()
@@ -64,9 +61,23 @@ class Model:
         self._closed = False
 
     @property
+    def served(self) -> Served:
+        """What really runs it, now."""
+        return self._recovery.selected.served
+
+    @property
+    def _engine(self) -> Engine:
+        return self._recovery.selected.engine
+
+    @property
     def inputs(self) -> tuple[TensorSpec, ...]:
         """The inputs of the graph that runs."""
         return self._engine.inputs
+
+    @property
+    def graph_inputs(self) -> tuple[TensorSpec, ...]:
+        """The inputs of the file, before preprocessing moved into its graph."""
+        return self._session.graph_inputs
 
     @property
     def outputs(self) -> tuple[TensorSpec, ...]:
@@ -91,8 +102,11 @@ class Model:
         picture = next((item for item in self.spec.inputs if item.kind == "image"), None)
         return None if picture is None or picture.size_hw is None else picture.size_hw[::-1]
 
-    def lane(self) -> Lane:
+    def lane(self, spec: ModelSpec | None = None) -> Lane:
         """Another set of buffers, for a thread of its own.
+
+        Args:
+            spec: reads the outputs in another way than the model's own, by other thresholds.
 
         Raises:
             InputError: if the model is closed or leaves an input's shape open.
@@ -100,7 +114,7 @@ class Model:
         if self._closed:
             raise InputError("This model is closed: load it again.")
         lane = Lane(
-            self._engine, self.spec, self._fed, HEADS[self.spec.head], self.served, self._shapes
+            self._recovery, spec or self.spec, self._fed, HEADS[self.spec.head], self._shapes
         )
         self._lanes.add(lane)
         return lane
@@ -144,8 +158,9 @@ class Model:
         precision = self.spec.precision or served.compute_precision
         return {
             "model": {
-                "path": str(self.file.path),
-                "sha256": self.file.sha256,
+                "path": str(self.running.path),
+                "sha256": self.running.sha256,
+                "requested_path": str(self.file.path),
                 "requested_sha256": self.file.sha256,
                 "task": self.spec.task,
                 "head": self.spec.head,
@@ -190,49 +205,15 @@ def open_model(path: Path, options: LoadOptions) -> Model:
     session = open_session(path, options)
     try:
         spec = session.resolve(options)
-        key = choice_key(session, spec)
-        selected, fed, plan = _apply_plan(session, spec, options)
-        shapes = _full_shapes(selected.engine.inputs, fed, options.input_shapes)
+        fed = spec
+        if session.fed_inputs is not None:
+            fed = dataclasses.replace(spec, inputs=session.fed_inputs)
+        shapes = _full_shapes(session.selected.engine.inputs, fed, options.input_shapes)
     except EdgeInferError:
         session.selected.engine.close()
         raise
-    return Model(session.file, selected, spec, fed, plan, shapes, key, now_ns() - started)
-
-
-def _apply_plan(
-    session: Session, spec: ModelSpec, options: LoadOptions
-) -> tuple[Selected, ModelSpec, Plan]:
-    """Move preprocessing into the graph where the user or a stored measurement says so."""
-    selected = session.selected
-    threads = threads_of(options)
-    preprocess, source = options.preprocess, "options"
-    if preprocess is None:
-        preprocess = stored_preprocess(choice_key(session, spec))
-        source = "default" if preprocess is None else "tuned"
-    if preprocess != "graph":
-        stated = options.threads is not None or options.preprocess is not None
-        where = "options" if stated and source != "tuned" else source
-        return selected, spec, Plan(where, threads, lanes=options.lanes)
-    path, fed = embedded_file(session.file, spec)
-    inner = selected.reopen(path)
-    selected.engine.close()
-    return inner, fed, Plan(source, threads, preprocess="graph", lanes=options.lanes)
-
-
-def choice_key(session: Session, spec: ModelSpec) -> str:
-    """Everything that the choice of preprocessing depends on."""
-    opening, served = session.selected.opening, session.selected.served
-    return plan_key(
-        session.file.sha256,
-        served.provider_impl,
-        served.provider,
-        opening.device,
-        sorted(opening.options.items()),
-        opening.threads,
-        sorted(opening.shapes.items()),
-        spec.inputs,
-        REVISION,
-    )
+    recovery = Recovery(session.selected, session.plan.lanes, options.allow_fallback)
+    return Model(session, recovery, spec, fed, shapes, now_ns() - started)
 
 
 def _full_shapes(
@@ -273,6 +254,9 @@ def load(
     *,
     options: LoadOptions | None = None,
     threads: int | None = None,
+    spinning: bool | None = None,
+    variants: Sequence[str | Path] = (),
+    use_plan: bool = True,
     task: str | None = None,
     head: str | None = None,
     spec: str | Path | None = None,
@@ -288,6 +272,9 @@ def load(
         provider: ``auto`` or a provider's name; a named one runs, or opening fails.
         options: everything that can be said; the arguments below override it.
         threads: for inference and preprocessing; None for what the box really grants.
+        spinning: whether idle threads wait busily.
+        variants: files of the same model in other precisions, which a stored plan may choose.
+        use_plan: whether a stored plan that still fits is used (`Model.notes` says so).
         task, head, spec, labels: override what the model says of itself.
         score_threshold, iou_threshold: which detections are reported.
         cache_dir: where this process keeps what can be made again.
@@ -307,6 +294,9 @@ def load(
     base = options or LoadOptions()
     said: dict[str, Any] = {
         "threads": threads,
+        "spinning": spinning,
+        "variants": tuple(Path(item) for item in variants) or None,
+        "use_plan": None if use_plan else False,
         "task": task,
         "head": head,
         "spec": None if spec is None else Path(spec),

@@ -1,14 +1,20 @@
-"""From a path to an opened session, vetted first."""
+"""From a path to an opened session: by the stored plan where one fits, vetted first."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgeinfer.artifact import ModelFile, open_model_file
-from edgeinfer.errors import InputError, suggest
+from edgeinfer.errors import EdgeInferError, InputError, ModelFileError, UsageError, suggest
 from edgeinfer.machine import usable_cpus
+from edgeinfer.model.embedded import embedded_file
 from edgeinfer.model.options import LoadOptions
+from edgeinfer.plan import Plan, StoredPlan
+from edgeinfer.plan.stored import contradictions as contradictions_of
+from edgeinfer.plan.stored import locate, plan_path, recall_plan, why_stale
 from edgeinfer.providers import (
     Opening,
     Selected,
@@ -18,16 +24,34 @@ from edgeinfer.providers import (
     runtime_version,
 )
 from edgeinfer.resolve import Opened, resolve
-from edgeinfer.spec import ModelSpec
+from edgeinfer.spec import InputSpec, ModelSpec, TensorSpec
+
+# Beyond this many threads a processor nothing is gained, and inference crawls or hangs.
+_MOST_THREADS_A_CPU = 8
+_ALWAYS_ALLOWED = 16
 
 
 @dataclass(frozen=True)
 class Session:
-    """A model file that is open on a provider; what it means is not known yet."""
+    """A model file that is open on a provider.
+
+    Attributes:
+        file: what was asked for.
+        running: the file that runs: the same, or the variant that a plan chose.
+        selected: the provider's engine, and what it was opened with.
+        plan: how it was opened.
+        graph_inputs: the inputs of the file, before preprocessing moved into the graph.
+        fed_inputs: the spec of the inputs as they are fed, where preprocessing is in the graph.
+        notes: what is worth telling about the plan, for people.
+    """
 
     file: ModelFile
-    opening: Opening
+    running: ModelFile
     selected: Selected
+    plan: Plan
+    graph_inputs: tuple[TensorSpec, ...]
+    fed_inputs: tuple[InputSpec, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     def resolve(self, options: LoadOptions) -> ModelSpec:
         """Find out what the model expects and means.
@@ -37,12 +61,16 @@ class Session:
             InputError: if a shape was given for an input that does not exist.
         """
         engine = self.selected.engine
-        names = [item.name for item in engine.inputs]
+        names = [item.name for item in self.graph_inputs]
         for name in options.input_shapes:
             if name not in names:
                 raise InputError(f"The model has no input '{name}'. {suggest(name, names)}")
         opened = Opened(
-            self.file.path, engine.inputs, engine.outputs, engine.metadata, options.input_shapes
+            self.running.path,
+            self.graph_inputs,
+            engine.outputs,
+            engine.metadata,
+            options.input_shapes,
         )
         return resolve(opened, options.overrides())
 
@@ -53,27 +81,202 @@ def threads_of(options: LoadOptions) -> int:
 
 
 def open_session(path: Path, options: LoadOptions) -> Session:
-    """Open a model file.
+    """Open a model file, by its stored plan where that fits.
 
     Raises:
         ModelFileError: if it is missing, damaged, hostile or no model.
         ProviderError: if the named provider does not run it.
-        UsageError: for unknown names.
+        UsageError: for unknown names, or far more threads than processors.
     """
     parse_provider(options.provider)
+    notes = _check_threads(options)
     file = open_model_file(path)
+    plan, running, why = find_plan(file, options)
+    if plan is not None and running is not None:
+        try:
+            return _open_planned(file, running, plan, options, notes)
+        except _NotAsMeasured as error:
+            why = str(error)
+        except EdgeInferError as error:
+            why = f"opening by it failed ({error})"
+    if why is not None:
+        notes += (f"the stored plan is not used: {why}. 'edgeinfer tune {path}' measures anew",)
+    return _open_asked(file, options, notes)
+
+
+class _NotAsMeasured(EdgeInferError):
+    """The model means something else now than when its plan was measured."""
+
+
+def _check_threads(options: LoadOptions) -> tuple[str, ...]:
+    if options.threads is None:
+        return ()
+    cpus = usable_cpus()
+    most = max(_ALWAYS_ALLOWED, _MOST_THREADS_A_CPU * cpus)
+    if options.threads > most:
+        raise UsageError(
+            f"threads is {options.threads}, but this process may use {cpus} processors: more than "
+            f"{most} would only wait for each other. Give {cpus}, or leave it out."
+        )
+    if options.threads > cpus:
+        return (
+            f"{options.threads} threads share {cpus} processors, which is often slower than "
+            f"{cpus} threads",
+        )
+    return ()
+
+
+def find_plan(
+    file: ModelFile, options: LoadOptions
+) -> tuple[StoredPlan | None, ModelFile | None, str | None]:
+    """The stored plan that opening would use, the file that it chose, and why one is not used.
+
+    All are None where nothing was ever measured, or where the user wants no plan.
+
+    Raises:
+        ModelFileError: if a variant that the user names is no model.
+    """
+    if not options.use_plan:
+        return None, None, None
+    plan, why = recall_plan(file.sha256)
+    if plan is None:
+        return None, None, why
+    contradicting = contradictions_of(plan, options.said())
+    if contradicting:
+        return None, None, f"the options say {', '.join(contradicting)}"
+    stale = why_stale(plan)
+    if stale is not None:
+        return None, None, f"it is out of date: {stale}"
+    running = locate(plan, file, options.variants)
+    return (None, None, running) if isinstance(running, str) else (plan, running, None)
+
+
+def _open_planned(
+    file: ModelFile,
+    running: ModelFile,
+    plan: StoredPlan,
+    options: LoadOptions,
+    notes: tuple[str, ...],
+) -> Session:
+    choice = plan.choice
+    lanes = choice.lanes
+    if plan.document["objective"] != "throughput":
+        lanes = options.lanes_on(choice.provider.partition(":")[0], choice.threads)
+    opened, fed = running, None
+    if choice.preprocess == "graph":
+        path, spec = embedded_file(running, ModelSpec("tensor", "tensor", inputs=plan.inputs))
+        opened, fed = open_model_file(path), spec.inputs
+    opening = Opening(
+        path=opened.path,
+        threads=max(1, choice.threads // lanes),
+        spinning=choice.spinning,
+        lanes=lanes,
+        options=choice.options,
+        shapes={} if fed else options.input_shapes,
+        max_cpu_nodes=options.max_cpu_nodes,
+        sha256=opened.sha256,
+        build=options.build,
+    )
+    selected = _vetted(running, lambda: open_selected(choice.provider, opening))
+    try:
+        served = dataclasses.replace(
+            selected.served,
+            requested_provider=options.provider,
+            skipped_providers=dict(plan.document.get("skipped_providers", {})),
+        )
+        note = f"the stored plan is used: {plan.text()}"
+        if running is not file:
+            note += f"; {running.path} runs in place of {file.path}"
+        inputs = plan.graph_inputs if fed else selected.engine.inputs
+        session = Session(
+            file,
+            running,
+            dataclasses.replace(selected, served=served),
+            Plan(
+                "tuned",
+                choice.threads,
+                preprocess=choice.preprocess,
+                lanes=lanes,
+                spinning=choice.spinning,
+            ),
+            inputs,
+            fed,
+            (*notes, f"{note} [{plan_path(file.sha256)}]"),
+        )
+        if session.resolve(options).inputs != plan.inputs:
+            raise _NotAsMeasured("the model's input is described in another way than then")
+    except EdgeInferError:
+        selected.engine.close()
+        raise
+    return session
+
+
+def _vetted(file: ModelFile, opening: Callable[[], Selected]) -> Selected:
+    """Open a file that a child has opened before, and that it runs once meanwhile.
+
+    Raises:
+        ModelFileError: if the file is hostile or damaged.
+    """
     vetting = Vetting(file)
     try:
         # The child opens the file while this process imports what it needs.
-        runtime = runtime_version()
-        vetting.finish(runtime)
+        vetting.opened(runtime_version())
+        selected = opening()
+        try:
+            vetting.finish()
+        except ModelFileError:
+            selected.engine.close()
+            raise
+        return selected
     finally:
         vetting.close()
+
+
+def _open_asked(file: ModelFile, options: LoadOptions, notes: tuple[str, ...]) -> Session:
+    """Open what was asked for as the options say, defaults where they say nothing."""
+    threads = threads_of(options)
+    lanes = options.lanes_on(parse_provider(options.provider)[0], threads)
+    spinning = True if options.spinning is None else options.spinning
     opening = Opening(
         path=file.path,
-        threads=max(1, threads_of(options) // options.lanes),
+        threads=max(1, threads // lanes),
+        spinning=spinning,
+        lanes=lanes,
         options=options.provider_options,
         shapes=options.input_shapes,
         max_cpu_nodes=options.max_cpu_nodes,
+        sha256=file.sha256,
+        build=options.build,
     )
-    return Session(file, opening, open_selected(options.provider, opening, options.allow_fallback))
+    selected = _vetted(
+        file, lambda: open_selected(options.provider, opening, options.allow_fallback)
+    )
+    said = {key for key in options.said() if key != "input_shapes"}
+    plan = Plan(
+        "options" if said else "default",
+        threads,
+        lanes=lanes,
+        spinning=spinning,
+    )
+    inputs = selected.engine.inputs
+    session = Session(file, file, selected, plan, inputs, notes=notes)
+    return session if options.preprocess != "graph" else _with_raw_pictures(session, options)
+
+
+def _with_raw_pictures(session: Session, options: LoadOptions) -> Session:
+    """The same with preprocessing in the graph."""
+    selected = session.selected
+    try:
+        path, fed = embedded_file(session.file, session.resolve(options))
+        sha256 = open_model_file(path).sha256
+        inner = selected.reopen(
+            dataclasses.replace(selected.opening, path=path, shapes={}, sha256=sha256)
+        )
+    finally:
+        selected.engine.close()
+    return dataclasses.replace(
+        session,
+        selected=inner,
+        plan=dataclasses.replace(session.plan, preprocess="graph"),
+        fed_inputs=fed.inputs,
+    )

@@ -13,11 +13,8 @@ import pytest
 import edgeinfer
 from edgeinfer import cache
 from edgeinfer.errors import InputError, SpecError, UsageError
-from edgeinfer.measure import Ratio
-from edgeinfer.model import LoadOptions, open_model
-from edgeinfer.plan import store_plan
+from edgeinfer.model import LoadOptions, open_model, session
 from edgeinfer.results import Classes
-from edgeinfer.tune import _decide, choose_preprocess
 
 MakeModel = Callable[..., Path]
 BRIGHT = np.full((16, 24, 3), 230, np.uint8)
@@ -104,7 +101,7 @@ def test_a_float16_model_gets_float16_pixels(make_model: MakeModel) -> None:
         "net (float16[1, 3, 8, 8] images) => (float16[1, 3, 8, 8] out) { out = Relu(images) }",
         spec={**CONV_SPEC, "inputs": [{**CONV_SPEC["inputs"][0], "dtype": "float16"}]},
     )
-    with edgeinfer.load(path) as model:
+    with edgeinfer.load(path, "cpu") as model:
         out = model(BRIGHT).value.outputs["out"]
     assert out.dtype == np.float16
     assert float(out.max()) == pytest.approx(230 / 255, abs=1e-3)
@@ -182,6 +179,31 @@ def test_lanes_share_the_threads(brightness_model: Path) -> None:
         assert (model.plan.threads, model.plan.lanes) == (4, 2)
 
 
+def test_far_more_threads_than_processors_are_refused_and_some_more_are_told(
+    brightness_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "usable_cpus", lambda: 2)
+    with pytest.raises(UsageError, match="may use 2 processors"):
+        edgeinfer.load(brightness_model, threads=1000)
+    with edgeinfer.load(brightness_model, threads=3) as model:
+        assert "3 threads share 2 processors" in model.notes[0]
+    with edgeinfer.load(brightness_model, threads=2) as model:
+        assert model.notes == ()
+
+
+def test_idle_threads_wait_as_they_are_told(brightness_model: Path) -> None:
+    for spinning, expected in ((None, True), (True, True), (False, False)):
+        with edgeinfer.load(brightness_model, spinning=spinning) as model:
+            assert model.plan.spinning is expected
+
+
+def test_what_ran_and_what_was_asked_for_are_told_apart(brightness_model: Path) -> None:
+    with edgeinfer.load(brightness_model) as model:
+        told = model.summary()["model"]
+    assert told["path"] == told["requested_path"] == str(brightness_model)
+    assert told["sha256"] == told["requested_sha256"] == model.file.sha256
+
+
 def test_lanes_that_nobody_holds_are_let_go(brightness_model: Path) -> None:
     with edgeinfer.load(brightness_model) as model:
         for _ in range(5):
@@ -209,27 +231,6 @@ def test_a_model_that_cannot_take_raw_pictures_says_so(make_model: MakeModel) ->
         edgeinfer.load(path, options=LoadOptions(preprocess="graph"))
 
 
-def test_a_stored_choice_is_used_and_said_and_another_box_does_not_see_it(
-    make_model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cache, "_root", tmp_path / "cache")
-    path = make_model(CONV, spec=CONV_SPEC)
-    with edgeinfer.load(path) as model:
-        assert model.plan.source == "default"
-        store_plan(model.plan_key, "graph", {})
-    with edgeinfer.load(path) as model:
-        assert (model.plan.source, model.plan.preprocess) == ("tuned", "graph")
-    with edgeinfer.load(path, options=LoadOptions(preprocess="host")) as model:
-        assert (model.plan.source, model.plan.preprocess) == ("options", "host")
-    with edgeinfer.load(path, threads=1) as model:
-        assert model.plan.preprocess == "host"
-    # Another preprocessing was never measured, and its parity never checked.
-    other = tmp_path / "other.json"
-    other.write_text('{"inputs": [{"name": "images", "mean": [0.5, 0.5, 0.5]}]}')
-    with edgeinfer.load(path, spec=other) as model:
-        assert (model.plan.source, model.plan.preprocess) == ("default", "host")
-
-
 def test_a_damaged_rewritten_graph_is_made_anew(
     make_model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,30 +240,8 @@ def test_a_damaged_rewritten_graph_is_made_anew(
     for damage in (b"", b"half of it"):
         with edgeinfer.load(path, options=options) as model:
             assert model.plan.preprocess == "graph"
-        (stored,) = (tmp_path / "cache").rglob("graphs/*.onnx")
+        (stored,) = (tmp_path / "cache").rglob("*.onnx")
         stored.write_bytes(damage)
-
-
-def test_the_measured_choice_is_stored_with_its_evidence(
-    make_model: MakeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cache, "_root", tmp_path / "cache")
-    path = make_model(CONV, spec=CONV_SPEC)
-    choice = choose_preprocess(path, LoadOptions())
-    assert choice.preprocess in ("host", "graph")
-    with edgeinfer.load(path) as model:
-        assert (model.plan.source, model.plan.preprocess) == ("tuned", choice.preprocess)
-    (stored,) = (tmp_path / "cache").rglob("plans/*.json")
-    assert "samples_ns" in stored.read_text()
-
-
-def test_the_graph_wins_only_where_it_is_surely_faster_and_computes_the_same() -> None:
-    samples = {"host": (100, 100), "graph": (80, 80)}
-    faster, unsure = Ratio(0.8, 0.7, 0.9, 40), Ratio(0.95, 0.8, 1.1, 40)
-    assert _decide(faster, 1e-7, 1e-5, samples).preprocess == "graph"
-    assert _decide(unsure, 1e-7, 1e-5, samples).preprocess == "host"
-    assert _decide(faster, 1e-3, 1e-5, samples).preprocess == "host"
-    assert _decide(faster, float("nan"), 1e-5, samples).preprocess == "host"
 
 
 def test_thresholds_and_labels_can_be_overridden(brightness_model: Path, tmp_path: Path) -> None:

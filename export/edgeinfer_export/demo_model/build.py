@@ -78,7 +78,9 @@ def write_all(
 
 def _metrics(stage: Path) -> Mapping[str, float]:
     """What `edgeinfer validate` says of the files that were written."""
-    options = LoadOptions(score_threshold=SCORE_FLOOR, max_detections=DETECTION_LIMIT)
+    options = LoadOptions(
+        score_threshold=SCORE_FLOOR, max_detections=DETECTION_LIMIT, use_plan=False
+    )
     with open_model(stage / "digits.onnx", options) as model:
         return evaluate(model, open_dataset(str(stage / "validation"))).metrics
 

@@ -26,6 +26,7 @@ def measure(path: Path, dataset: Dataset, progress: Progress | None = None) -> E
         preprocess="host",
         score_threshold=SCORE_FLOOR,
         max_detections=DETECTION_LIMIT,
+        use_plan=False,
     )
     with open_model(path, options) as model:
         # A classifier's answer counts whatever its score; only detectors need the floor.

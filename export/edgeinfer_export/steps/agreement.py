@@ -40,7 +40,7 @@ def agreement(source: Path, output: Path, pictures: PictureCalibration) -> dict[
     Raises:
         CheckFailed: if the new file finds nothing at all where the source finds something.
     """
-    options = LoadOptions(provider="cpu", preprocess="host")
+    options = LoadOptions(provider="cpu", preprocess="host", use_plan=False)
     chosen = sample_numbers(len(pictures), _MAX_PICTURES)
     answers = same = given = 0
     with open_model(source, options) as before, open_model(output, options) as after:

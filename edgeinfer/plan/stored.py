@@ -1,0 +1,203 @@
+"""Plans on disk: one for each model content, used only where everything is as it was measured.
+
+A plan lies in the cache as ``plans/SHA256.json`` (schema ``edgeinfer.plan/1``) and carries a
+digest over its content. The digest is no signature: it tells accidents and edits by hand, not an
+attacker, who could write to the cache in other ways, too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeinfer import cache
+from edgeinfer.artifact import ModelFile
+from edgeinfer.errors import EdgeInferError
+from edgeinfer.machine import Machine, this_machine
+from edgeinfer.plan.choice import Choice, choice_from
+from edgeinfer.providers import PROVIDERS
+from edgeinfer.spec import InputSpec, TensorSpec, input_fields
+from edgeinfer.version import __version__
+
+SCHEMA = "edgeinfer.plan/1"
+_KIND = "plans"
+_MAX_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class StoredPlan:
+    """A plan as it was stored.
+
+    Attributes:
+        choice: what won.
+        inputs: the spec of the inputs that it was measured with.
+        graph_inputs: the inputs of the file itself, before preprocessing moved into it.
+        input_shapes: the shapes that the user gave when it was measured.
+        document: all of it.
+    """
+
+    choice: Choice
+    inputs: tuple[InputSpec, ...]
+    graph_inputs: tuple[TensorSpec, ...]
+    input_shapes: Mapping[str, tuple[int, ...]]
+    document: Mapping[str, Any]
+
+    def text(self) -> str:
+        """For people: what won, when measured for what."""
+        return f"{self.choice.text()} (tuned for {self.document['objective']})"
+
+
+def _digest(document: Mapping[str, Any]) -> str:
+    content = {key: value for key, value in document.items() if key != "digest"}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sealed(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document with its digest; only what JSON gives back unchanged may be in it."""
+    plain: dict[str, Any] = json.loads(json.dumps(dict(document), allow_nan=False))
+    return {**plain, "digest": _digest(plain)}
+
+
+def plan_path(sha256: str) -> Path:
+    """Where the plan of a model is kept."""
+    return cache.root() / _KIND / f"{sha256}.json"
+
+
+def store_plan(sha256: str, document: Mapping[str, Any]) -> Path | None:
+    """Keep a sealed plan for the model of this content.
+
+    Returns:
+        Its path, or None where the cache refuses.
+    """
+    data = json.dumps(dict(document), indent=1).encode()
+    return cache.store(_KIND, f"{sha256}.json", data)
+
+
+def recall_plan(sha256: str) -> tuple[StoredPlan | None, str | None]:
+    """The plan stored for a model, and why it cannot be read (None where there is none)."""
+    path = plan_path(sha256)
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            return None, f"{path} is larger than any plan"
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None, None
+    except OSError as error:
+        return None, f"{path} cannot be read ({error.strerror})"
+    except (ValueError, RecursionError):
+        return None, f"{path} is damaged"
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+        found = document.get("schema") if isinstance(document, dict) else None
+        return None, f"{path} has the schema {found!r}, not {SCHEMA}"
+    if document.get("digest") != _digest(document):
+        return None, f"{path} was edited or damaged: its content is not what was measured"
+    try:
+        return _read(document), None
+    except (KeyError, TypeError, ValueError, AttributeError, EdgeInferError) as error:
+        return None, f"{path} is damaged ({type(error).__name__}: {error})"
+
+
+def _read(document: Mapping[str, Any]) -> StoredPlan:
+    model = document["model"]
+    Machine.from_dict(document["machine"])
+    document["versions"]["edgeinfer"], document["objective"]
+    inputs = tuple(InputSpec(**input_fields(item, "the plan")) for item in model["inputs"])
+    graph_inputs = tuple(
+        TensorSpec(item["name"], item["dtype"], tuple(item["shape"]))
+        for item in model["graph_inputs"]
+    )
+    shapes = {name: tuple(map(int, sizes)) for name, sizes in model["input_shapes"].items()}
+    return StoredPlan(choice_from(document["best"]), inputs, graph_inputs, shapes, document)
+
+
+def versions_of(provider: str) -> dict[str, str]:
+    """Every version that a measurement on a provider depends on.
+
+    Raises:
+        MissingPackageError: if its runtime is not installed.
+    """
+    name = provider.partition(":")[0]
+    return {"edgeinfer": __version__, **PROVIDERS[name].versions()}
+
+
+def why_stale(plan: StoredPlan) -> str | None:
+    """Why what was measured says nothing of today's box, or None."""
+    before = Machine.from_dict(plan.document["machine"])
+    changed = this_machine().differences(before)
+    if changed:
+        return f"the machine changed: {'; '.join(changed)}"
+    name = plan.choice.provider.partition(":")[0]
+    if name not in PROVIDERS:
+        return f"the provider '{name}' is gone"
+    try:
+        now = versions_of(name)
+    except EdgeInferError as error:
+        return f"the provider '{name}' is gone ({error})"
+    for key, was in plan.document["versions"].items():
+        if now.get(key) != was:
+            return f"{key} is {now.get(key, 'gone')}, was {was}"
+    new = sorted(set(now) - set(plan.document["versions"]))
+    return f"{', '.join(new)} came in" if new else None
+
+
+def contradictions(plan: StoredPlan, said: Mapping[str, Any]) -> list[str]:
+    """What the user said that the plan says otherwise, for people.
+
+    Args:
+        said: by name of a field of `Choice`, or ``input_shapes``; only what the user did say.
+    """
+    found = []
+    for key, value in said.items():
+        planned = getattr(plan if key == "input_shapes" else plan.choice, key)
+        if key in ("options", "input_shapes"):
+            value, planned = dict(value), dict(planned)
+        if value != planned:
+            found.append(f"{key.replace('_', ' ')} {_plain(value)} instead of {_plain(planned)}")
+    return found
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={item}" for key, item in sorted(value.items())) or "none"
+    return str(value)
+
+
+def locate(plan: StoredPlan, asked: ModelFile, given: tuple[Path, ...]) -> ModelFile | str:
+    """The file that a plan chose, or why it cannot be had.
+
+    Looked for, always by content: what was asked for, where it was measured, the files that the
+    user names, and the folder of the model.
+
+    Raises:
+        ModelFileError: if a file that the user names is no model.
+    """
+    from edgeinfer.artifact import open_model_file
+
+    choice = plan.choice
+    if choice.variant == asked.sha256:
+        return asked
+    for path in given:
+        file = open_model_file(path)
+        if file.sha256 == choice.variant:
+            return file
+    seen = None
+    for path in (choice.path, asked.path.parent / choice.path.name):
+        if path.is_file():
+            try:
+                file = open_model_file(path)
+            except EdgeInferError:
+                seen = seen or path
+                continue
+            if file.sha256 == choice.variant:
+                return file
+            seen = seen or path
+    if seen is not None:
+        return f"its {choice.precision} variant {seen} has changed since"
+    return f"its {choice.precision} variant {choice.path} is missing; name it with --variant"

@@ -1,0 +1,117 @@
+"""The frames that every candidate gets, written once for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeinfer.errors import SourceError
+from edgeinfer.frames import Array, Arrays, Frame
+from edgeinfer.spec import TensorSpec
+
+_MOST_FRAMES = 12
+_MOST_BYTES = 256 << 20
+# Neighbouring frames of a video show the same; every so many-th is taken.
+_VIDEO_STRIDE = 15
+_MADE_WH = (1280, 720)
+
+
+@dataclass(frozen=True)
+class Material:
+    """What the candidates are measured and compared on.
+
+    Attributes:
+        folder: where the frames lie.
+        count: how many.
+        origin: for people.
+        real: whether the user gave them: only then can they hold what the model looks for.
+    """
+
+    folder: Path
+    count: int
+    origin: str
+    real: bool
+
+
+def material(
+    folder: Path,
+    source: str | None,
+    validation: str | None,
+    size_wh: tuple[int, int] | None,
+    inputs: tuple[TensorSpec, ...],
+) -> Material:
+    """Write frames of the source, else of the labelled data, else made-up ones.
+
+    Raises:
+        SourceError: if the source or the labelled data give nothing.
+    """
+    if source is not None:
+        count = _write(folder, _from_source(source))
+        if not count:
+            raise SourceError(f"No frame came from {source}: give pictures or a video.")
+        return Material(folder, count, source, True)
+    if validation is not None:
+        from edgeinfer.datasets import open_dataset
+
+        count = _write(folder, (sample.picture for sample in open_dataset(validation)))
+        return Material(folder, count, validation, True)
+    from edgeinfer.sources import RandomArrays
+    from edgeinfer.sources.synthetic import Synthetic
+
+    made: Iterator[Frame] = Synthetic(_MADE_WH) if size_wh else RandomArrays(inputs)
+    count = _write(folder, (next(made).data for _ in range(4)))
+    return Material(folder, count, "made-up frames", False)
+
+
+def _from_source(text: str) -> Iterator[Array | Arrays]:
+    from edgeinfer.sniff import kind_of_file
+    from edgeinfer.sources import open_source
+
+    path = Path(text)
+    video = path.is_file() and kind_of_file(path) == "video"
+    source = open_source(text, stride=_VIDEO_STRIDE if video else 1)
+    try:
+        for frame in source:
+            yield frame.data
+    finally:
+        source.close()
+
+
+def _write(folder: Path, frames: Iterator[Array | Arrays]) -> int:
+    count = size = 0
+    for data in frames:
+        if isinstance(data, Mapping):
+            np.savez(folder / f"{count}.npz", **_numbered(data))
+            size += sum(array.nbytes for array in data.values())
+        else:
+            np.save(folder / f"{count}.npy", data)
+            size += data.nbytes
+        count += 1
+        if count >= _MOST_FRAMES or size >= _MOST_BYTES:
+            break
+    return count
+
+
+def _numbered(arrays: Arrays) -> dict[str, Any]:
+    """Names of inputs may be no names of files: they go beside the arrays."""
+    numbered: dict[str, Any] = {f"a{at}": array for at, array in enumerate(arrays.values())}
+    return {**numbered, "names": np.array(list(arrays))}
+
+
+def read_frames(folder: Path) -> list[Array | Arrays]:
+    """The frames of a folder, in order; pictures are mapped, not read."""
+    frames: list[Array | Arrays] = []
+    while True:
+        picture, arrays = folder / f"{len(frames)}.npy", folder / f"{len(frames)}.npz"
+        if picture.exists():
+            frames.append(np.load(picture, mmap_mode="r"))
+        elif arrays.exists():
+            with np.load(arrays) as held:
+                names = [str(name) for name in held["names"]]
+                frames.append({name: held[f"a{at}"] for at, name in enumerate(names)})
+        else:
+            return frames

@@ -1,0 +1,50 @@
+"""What `tune` is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edgeinfer.errors import UsageError, suggest
+
+OBJECTIVES = ("latency", "throughput", "efficiency")
+
+# What is being done, and which share of the time is used, from 0 to 1.
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class TuneOptions:
+    """How a box is measured.
+
+    Attributes:
+        objective: ``latency``: the tail of paced frames; ``throughput``: frames per second;
+            ``efficiency``: frames per joule where the box tells, else per CPU-second.
+        source: pictures or video with objects on them, as `run` takes it; None for made-up ones.
+        validation: labelled data; a lower precision is then judged by the task's metric.
+        max_drop: how far that may fall, as a share: 0.01 is one point.
+        fps: the rate of paced frames; 0 for one after the other, None for what the box holds, at
+            most a camera's 30.
+        budget_s: seconds to take at most, judging by labelled data and building engines apart.
+        build: whether engines that take minutes are built.
+    """
+
+    objective: str = "latency"
+    source: str | None = None
+    validation: str | None = None
+    max_drop: float = 0.01
+    fps: float | None = None
+    budget_s: float = 45.0
+    build: bool = False
+
+    def __post_init__(self) -> None:
+        if self.objective not in OBJECTIVES:
+            raise UsageError(
+                f"There is no objective '{self.objective}'. {suggest(self.objective, OBJECTIVES)}"
+            )
+        if not 1 <= self.budget_s <= 86400:
+            raise UsageError(f"budget is {self.budget_s:g} s, not from 1 to 86400.")
+        if self.fps is not None and not 0 <= self.fps <= 10000:
+            raise UsageError(f"fps is {self.fps:g}, not from 0 to 10000.")
+        if not 0 <= self.max_drop <= 1:
+            raise UsageError(f"max_drop is {self.max_drop:g}, not between 0 and 1 (1% is 0.01).")

@@ -1,0 +1,110 @@
+"""The parent's end of a child that holds one candidate."""
+
+from __future__ import annotations
+
+import json
+import select
+import signal
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from edgeinfer.child import Child
+from edgeinfer.errors import EdgeInferError
+from edgeinfer.timing import now_ns
+
+_LAST_LINES = 5
+
+
+class WorkerFailed(EdgeInferError):
+    """A candidate that cannot go on: it refused, died or hung."""
+
+
+class Remote:
+    """A child and the conversation with it.
+
+    Commands are sent by `tell` and their answers taken by `hear`, so that several children can
+    open their models at the same time; what is measured is asked one by one.
+    """
+
+    def __init__(self, module: str = "edgeinfer.tune.worker") -> None:
+        self._child = Child(module)
+        self._rest = b""
+        self._said: deque[str] = deque(maxlen=_LAST_LINES)
+        # Whatever it prints is taken away at once: a full pipe would stop it.
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+
+    def _listen(self) -> None:
+        stream = self._child.process.stderr
+        assert stream is not None
+        try:
+            for line in stream:
+                self._said.append(line.decode(errors="replace").strip())
+        except ValueError:
+            pass  # closed meanwhile
+
+    def tell(self, command: Mapping[str, Any]) -> None:
+        """Send a command.
+
+        Raises:
+            WorkerFailed: if the child is gone.
+        """
+        stream = self._child.process.stdin
+        assert stream is not None
+        try:
+            stream.write(json.dumps(dict(command)).encode() + b"\n")
+            stream.flush()
+        except OSError as error:
+            raise WorkerFailed(self._epitaph()) from error
+
+    def hear(self, timeout_s: float) -> dict[str, Any]:
+        """Wait for the answer to the command before.
+
+        Raises:
+            WorkerFailed: with what the child says, or how it ended.
+        """
+        stream = self._child.process.stdout
+        assert stream is not None
+        deadline = now_ns() + round(timeout_s * 1e9)
+        while b"\n" not in self._rest:
+            left = (deadline - now_ns()) / 1e9
+            ready, _, _ = select.select([stream], [], [], max(0.0, left))
+            if not ready:
+                raise WorkerFailed(f"it took longer than {timeout_s:.0f} s")
+            data = stream.read1(1 << 20)  # type: ignore[attr-defined]
+            if not data:
+                raise WorkerFailed(self._epitaph())
+            self._rest += data
+        line, _, self._rest = self._rest.partition(b"\n")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise WorkerFailed(answer["error"])
+        return answer
+
+    def ask(self, command: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+        """`tell`, then `hear`."""
+        self.tell(command)
+        return self.hear(timeout_s)
+
+    def _epitaph(self) -> str:
+        process = self._child.process
+        try:
+            code = process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            return "it closed its end of the conversation"
+        self._listener.join(timeout=1)
+        if code < 0:
+            return f"it killed its process ({signal.Signals(-code).name})"
+        return f"its process ended: {self._said[-1] if self._said else 'without a word'}"
+
+    def close(self) -> None:
+        """End the child; a second call does nothing."""
+        process = self._child.process
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        self._listener.join(timeout=1)
+        self._child.close()

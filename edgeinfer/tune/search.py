@@ -1,0 +1,306 @@
+"""The search: coarse choices raced, finer ones around the leaders, the last ones paced."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+from edgeinfer.errors import EdgeInferError
+from edgeinfer.machine import memory_limit, read
+from edgeinfer.model import LoadOptions
+from edgeinfer.plan import Choice
+from edgeinfer.spec import TensorSpec
+from edgeinfer.timing import now_ns
+from edgeinfer.tune.candidate import Candidate, Pace
+from edgeinfer.tune.energy import energy_nj
+from edgeinfer.tune.frames import material
+from edgeinfer.tune.judge import Judge
+from edgeinfer.tune.options import Progress, TuneOptions
+from edgeinfer.tune.outcome import Outcome, frames_of, statistic, why_second
+from edgeinfer.tune.race import Standing, choose, race, relative, statable
+from edgeinfer.tune.space import Space
+
+_MOST_ALIVE = 8
+# Of the budget: when looking for more to measure ends, and what is left is the finalists'.
+_SEARCH_SHARE = 0.6
+_LEADERS = 3
+_FINALISTS = 4
+# Within so much of the leader, measured back to back, one may still win when frames are paced.
+_NEAR = 1.15
+_CAMERA_FPS = 30.0
+_HELD = 0.8
+_MOST_ROUNDS = 1000
+# One that nobody is left to beat is measured for the record only.
+_ALONE_ROUNDS = 10
+_FINAL_BLOCK_NS = 500_000_000
+# Of the finalists nobody is let go for less: a worse median may come with a better tail.
+_SPARE = 1.1
+
+
+class Search:
+    """One search over a space; every process that it starts ends with it.
+
+    Args:
+        options: how the model is opened apart from what is up for choice.
+    """
+
+    def __init__(
+        self, space: Space, options: LoadOptions, asked: TuneOptions, tell: Progress
+    ) -> None:
+        self._space = space
+        self._options = options
+        self._asked = asked
+        self._tell = tell
+        self._began = now_ns()
+        self._extra_ns = 0
+        self._tried: dict[str, Candidate] = {}
+        joules = asked.objective == "efficiency" and energy_nj() is not None
+        self._pace = Pace(asked.objective, joules=joules)
+        self._reference: Candidate | None = None
+        self._judge: Judge | None = None
+        self._races: list[Mapping[str, Standing]] = []
+
+    def run(self) -> Outcome:
+        """Search.
+
+        Raises:
+            EdgeInferError: if the reference cannot be opened, the source gives no frames, or no
+                candidate is left.
+        """
+        with ExitStack() as stack:
+            folder = Path(
+                stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeinfer-tune-"))
+            )
+            stack.callback(self._close)
+            reference = self._open_reference(folder)
+            left = self._explore(self._space.coarse())
+            left += self._refine()
+            outcome = self._finals(reference)
+            if left:
+                outcome.notes.append(
+                    f"{left} choices were not measured: give a larger --budget to try them, too"
+                )
+            return outcome
+
+    def _close(self) -> None:
+        for one in (*self._tried.values(), *([self._reference] if self._reference else [])):
+            one.close()
+
+    def _used(self) -> float:
+        """Share of the budget that is used."""
+        return (now_ns() - self._began - self._extra_ns) / (self._asked.budget_s * 1e9)
+
+    def _say(self, text: str) -> None:
+        self._tell(text, min(1.0, self._used()))
+
+    def _open_reference(self, folder: Path) -> Candidate:
+        self._say("opening the reference")
+        one = self._reference = Candidate(self._space.reference(), pace=self._pace)
+        one.start(self._options, self._asked.build)
+        one.finish(self._asked.build)
+        inputs = tuple(
+            TensorSpec(item["name"], item["dtype"], tuple(item["shape"]))
+            for item in one.opened["fed_inputs"]
+        )
+        frames = folder / "frames"
+        frames.mkdir()
+        asked = self._asked
+        given = material(frames, asked.source, asked.validation, one.opened["size_wh"], inputs)
+        self._judge = Judge(one, given, folder, asked)
+        self._judge.answer_reference()
+        if any(one.name == choice.key for choice in self._space.coarse()):
+            self._tried[one.name] = one
+            one.estimate()
+        elif asked.validation is None:
+            one.close()
+        return one
+
+    @property
+    def judge(self) -> Judge:
+        assert self._judge is not None
+        return self._judge
+
+    def _room(self) -> int:
+        """How many processes may be alive at once."""
+        known = [one.memory_bytes for one in self._tried.values() if one.memory_bytes]
+        largest = max(known, default=1 << 28)
+        return max(2, min(_MOST_ALIVE, int(0.6 * _free_bytes() / largest)))
+
+    def _admit(self, choices: Sequence[Choice]) -> int:
+        """Open choices that were not tried yet, as many at once as there is room for.
+
+        They open side by side: nothing is measured meanwhile.
+
+        Returns:
+            How many there was no room for.
+        """
+        named = {choice.key: choice for choice in choices if choice.key not in self._tried}
+        room = max(0, self._room() - len(self._living()))
+        fresh = [Candidate(choice, pace=self._pace) for choice in list(named.values())[:room]]
+        if fresh:
+            self._say(f"opening {len(fresh)} candidates")
+        for one in fresh:
+            self._tried[one.name] = one
+            one.start(self._options, self._asked.build)
+        began = now_ns()
+        for one in fresh:
+            self._attempt("it cannot be opened", one, partial(one.finish, self._asked.build))
+        if self._asked.build:
+            self._extra_ns += now_ns() - began
+        self.judge.answer([one for one in fresh if one.alive])
+        began = now_ns()
+        self.judge.evaluate([one for one in fresh if one.alive], self._say)
+        self._extra_ns += now_ns() - began
+        for one in fresh:
+            if one.alive:
+                self._attempt("measuring it failed", one, one.estimate)
+        return len(named) - len(fresh)
+
+    def _attempt(self, what: str, one: Candidate, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except EdgeInferError as error:
+            one.reject(f"{what}: {error}")
+
+    def _living(self) -> list[Candidate]:
+        return [one for one in self._tried.values() if one.alive]
+
+    def _race(self) -> None:
+        """Measure those that live against each other; who loses is let go."""
+        living = self._living()
+        standings = race(
+            living,
+            rounds=6,
+            until=lambda: self._used() > _SEARCH_SHARE,
+            tell=lambda done: self._say(f"measuring {len(living)} candidates"),
+        )
+        self._races.append(standings)
+        for one in living:
+            one.standing = standings[one.name]
+            if one.standing.out is not None:
+                one.reject(one.standing.out)
+
+    def _ranked(self) -> list[Candidate]:
+        return sorted(self._living(), key=_cost)
+
+    def _explore(self, choices: Sequence[Choice]) -> int:
+        """Try choices, as many at once as there is room for; the leaders stay.
+
+        Returns:
+            How many were not tried because time was up.
+        """
+        left = len(choices)
+        while left:
+            left = self._admit(choices)
+            self._race()
+            ranked = self._ranked()
+            for one in ranked[_LEADERS:]:
+                one.reject(_behind(one, ranked[0]))
+            if self._used() >= _SEARCH_SHARE:
+                return left
+        return 0
+
+    def _refine(self) -> int:
+        """Try what is one step away from the leaders, until nothing is new or time is up."""
+        spinning = self._asked.objective != "latency"
+        while True:
+            steps = [
+                step for one in self._ranked() for step in self._space.around(one.choice, spinning)
+            ]
+            fresh = [step for step in steps if step.key not in self._tried]
+            if not fresh:
+                return 0
+            if self._used() >= _SEARCH_SHARE:
+                return len({step.key for step in fresh})
+            self._explore(fresh)
+
+    def _finals(self, reference: Candidate) -> Outcome:
+        finalists = self._finalists()
+        if not finalists:
+            reasons = "; ".join(
+                f"{one.choice.text()}: {one.rejected}" for one in self._tried.values()
+            )
+            raise EdgeInferError(f"No candidate can be chosen: {reasons}.")
+        fps = self._paced(finalists)
+        self._pace.block_ns = _FINAL_BLOCK_NS
+        for one in finalists:
+            one.paced = bool(self._pace.interval_ns)
+        standings = race(
+            finalists,
+            rounds=_MOST_ROUNDS if len(finalists) > 1 else _ALONE_ROUNDS,
+            until=lambda: self._used() >= 1.0,
+            keep=2,
+            spare=_SPARE if self._asked.objective == "latency" else 1.0,
+            tell=lambda done: self._say(f"measuring {len(finalists)} finalists"),
+        )
+        self._races.append(standings)
+        left = []
+        for one in finalists:
+            one.standing = standings[one.name]
+            if one.standing.out is None:
+                left.append(one)
+            else:
+                one.reject(one.standing.out)
+        if not left:
+            raise EdgeInferError("Every finalist failed while it was measured; tune again.")
+        stands = {one.name: standings[one.name] for one in left}
+        q = statable(list(stands.values())) if self._asked.objective == "latency" else 0.5
+        name = choose(stands, {one.name: self._space.distance(one.choice) for one in left}, q)
+        for one in left:
+            if one.name != name:
+                one.rejected = why_second(one, self._tried[name])
+        return Outcome(
+            best=self._tried[name],
+            speedup=relative(self._races, name, self._space.default().key),
+            candidates=list(self._tried.values()),
+            reference=reference,
+            material=self.judge.material,
+            judge=self.judge,
+            statistic=statistic(
+                self._asked.objective, q, frames_of(stands[name]), fps, self._pace.joules
+            ),
+            fps=fps,
+            seconds=(now_ns() - self._began) / 1e9,
+            notes=self.judge.notes(),
+        )
+
+    def _finalists(self) -> list[Candidate]:
+        """Those near the leader, and the same with idle threads otherwise, which only paced frames
+        tell apart."""
+        ranked = self._ranked()
+        for one in ranked:
+            if _cost(one) > _NEAR * _cost(ranked[0]):
+                one.reject(_behind(one, ranked[0]))
+        twins = [spin for one in self._ranked() for spin in self._space.spins(one.choice)]
+        self._admit(twins[: max(1, _FINALISTS - len(self._living()))])
+        return self._living()
+
+    def _paced(self, finalists: Sequence[Candidate]) -> float | None:
+        """Set the pace: what was asked for, else what every finalist holds, at most a camera's."""
+        if self._asked.objective == "throughput" or self._asked.fps == 0:
+            return None
+        slowest = max(one.frame_ns for one in finalists)
+        fps = self._asked.fps or min(_CAMERA_FPS, _HELD * 1e9 / slowest)
+        self._pace.interval_ns = round(1e9 / fps)
+        return fps
+
+
+def _behind(one: Candidate, leader: Candidate) -> str:
+    return f"{_cost(one) / _cost(leader):.2f} times the cost of the best"
+
+
+def _cost(one: Candidate) -> float:
+    return one.standing.cost_ns if one.standing and one.standing.blocks else float("inf")
+
+
+def _free_bytes() -> int:
+    """Memory that more processes may take."""
+    free = 1 << 30
+    for line in (read(Path("/proc/meminfo")) or "").splitlines():
+        if line.startswith("MemAvailable:"):
+            free = int(line.split()[1]) * 1024
+    limit = memory_limit()
+    return free if limit is None else min(free, limit)

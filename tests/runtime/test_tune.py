@@ -1,0 +1,299 @@
+"""tune(): real models, real processes, small budgets. No time is asserted."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import edgeinfer
+import edgeinfer_export
+from edgeinfer import cache
+from edgeinfer.artifact import open_model_file
+from edgeinfer.cli.main import main
+from edgeinfer.errors import EdgeInferError, UsageError
+from edgeinfer.model import LoadOptions
+from edgeinfer.tune import TuneOptions, tune
+from edgeinfer.tune.remote import Remote, WorkerFailed
+
+DATA = Path(edgeinfer.__file__).parent / "cli" / "demo_data"
+SHORT = 1.5
+
+
+@pytest.fixture(scope="module")
+def int8(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's detector in INT8, linked to its source by hash."""
+    path = tmp_path_factory.mktemp("int8") / "digits.int8.onnx"
+    edgeinfer_export.export(
+        DATA / "digits.onnx", path, precision="int8", calibration=DATA / "calibration"
+    )
+    return path
+
+
+@pytest.fixture
+def detector(tmp_path: Path) -> Path:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    return Path(shutil.copy(DATA / "digits.onnx", folder / "digits.onnx"))
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(cache, "_root", tmp_path / "cache")
+    monkeypatch.setenv("EDGEINFER_CACHE", str(tmp_path / "cache"))
+    yield
+
+
+def plans(tmp_path: Path) -> list[Path]:
+    return list((tmp_path / "cache").rglob("plans/*.json"))
+
+
+def by_precision(document: Any, precision: str) -> list[dict[str, Any]]:
+    return [item for item in document["candidates"] if item["precision"] == precision]
+
+
+def test_what_wins_is_stored_with_its_evidence_and_then_runs(
+    detector: Path, int8: Path, tmp_path: Path
+) -> None:
+    asked = TuneOptions(source=str(DATA / "conveyor.mp4"), budget_s=SHORT)
+    seen: list[tuple[str, float]] = []
+    options = LoadOptions(variants=(int8,), provider="cpu")
+    tuned = tune(detector, options, asked, lambda text, share: seen.append((text, share)))
+    document = tuned.document
+    assert document["schema"] == "edgeinfer.plan/1"
+    assert "frames" in document["statistic"]
+    assert document["parity"]["objects"] > 0
+    (chosen,) = [item for item in document["candidates"] if item["rejected"] is None]
+    assert chosen == document["best"]
+    assert chosen["typical_ns"] > 0 and chosen["frames"] > 0
+    # Both files were opened and compared with the reference.
+    for precision, limits in (("fp32", "same precision"), ("int8", "integer precision")):
+        measured = by_precision(document, precision)
+        assert measured and all(item["parity"]["limits"] == limits for item in measured)
+        assert all(item["parity"]["agreement"] > 0.9 for item in measured)
+    assert [share for _, share in seen] == sorted(share for _, share in seen)
+    assert plans(tmp_path) == [tuned.path]
+    with edgeinfer.load(detector, variants=(int8,)) as model:
+        assert model.plan.source == "tuned"
+        assert model.summary()["model"]["sha256"] == chosen["variant"]
+        assert model.plan.threads == chosen["threads"]
+
+
+def test_without_inputs_that_tell_no_lower_precision_is_chosen(detector: Path, int8: Path) -> None:
+    shutil.copy(int8, detector.parent)  # found beside the model
+    document = tune(detector, asked=TuneOptions(budget_s=SHORT)).document
+    lower = by_precision(document, "int8")
+    assert lower
+    assert all("--validation" in item["rejected"] for item in lower)
+    assert document["best"]["precision"] == "fp32"
+    assert "made-up frames" in document["notes"][0]
+
+
+def test_frames_on_which_nothing_is_to_be_seen_count_as_none(
+    detector: Path, int8: Path, tmp_path: Path
+) -> None:
+    import cv2
+
+    picture = tmp_path / "black.png"
+    cv2.imwrite(str(picture), np.zeros((256, 416, 3), np.uint8))
+    asked = TuneOptions(source=str(picture), budget_s=SHORT)
+    document = tune(detector, LoadOptions(variants=(int8,)), asked).document
+    assert document["best"]["precision"] == "fp32"
+    assert "finds nothing" in document["notes"][0]
+
+
+def blinded(detector: Path) -> Path:
+    """A variant whose scores are all zero: the planted fault."""
+    import onnx
+
+    model = onnx.load(str(detector))
+    spec = json.loads(model.metadata_props[0].value)
+    spec.update(precision="int8", source_sha256=open_model_file(detector).sha256)
+    (output,) = model.graph.output
+    for node in model.graph.node:
+        node.output[:] = [name + "_seen" if name == output.name else name for name in node.output]
+        node.input[:] = [name + "_seen" if name == output.name else name for name in node.input]
+    channels = output.type.tensor_type.shape.dim[1].dim_value
+    mask = np.zeros((1, channels, 1), np.float32)
+    mask[:, :4] = 1
+    model.graph.initializer.append(onnx.numpy_helper.from_array(mask, "mask"))
+    model.graph.node.append(
+        onnx.helper.make_node("Mul", [output.name + "_seen", "mask"], [output.name])
+    )
+    del model.metadata_props[:]
+    entry = model.metadata_props.add()
+    entry.key, entry.value = "edgeinfer.spec", json.dumps(spec)
+    path = detector.parent / "blind.onnx"
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize("how", ["source", "validation"])
+def test_a_variant_that_is_blind_is_thrown_out(detector: Path, how: str) -> None:
+    path = blinded(detector)
+    given = {"source": str(DATA / "conveyor.mp4"), "validation": str(DATA / "validation")}
+    asked = TuneOptions(budget_s=SHORT, **{how: given[how]})
+    document = tune(detector, asked=asked).document
+    (lower,) = [item for item in document["candidates"] if item["path"] == str(path)]
+    assert ("map50" if how == "validation" else "0% of the same answers") in lower["rejected"]
+    assert document["best"]["precision"] == "fp32"
+
+
+def test_labelled_data_judge_a_lower_precision(detector: Path, int8: Path) -> None:
+    asked = TuneOptions(budget_s=SHORT, validation=str(DATA / "validation"), max_drop=0.05)
+    document = tune(detector, LoadOptions(variants=(int8,)), asked).document
+    metric = by_precision(document, "int8")[0]["parity"]["metric"]
+    assert metric["before"]["metric"] == "map50_95"
+    assert metric["after"]["value"] > metric["before"]["value"] - 0.05
+
+
+@pytest.mark.parametrize("objective", ["throughput", "efficiency"])
+def test_other_objectives_have_their_own_statistic(detector: Path, objective: str) -> None:
+    asked = TuneOptions(objective=objective, budget_s=SHORT)
+    document = tune(detector, asked=asked).document
+    assert document["best"]["fps"] > 0 and document["best"]["cpu_ns"] > 0
+    words = {"throughput": "frames per second", "efficiency": "per frame"}
+    assert words[objective] in document["statistic"]
+    lanes = {item["lanes"] for item in document["candidates"]}
+    assert objective == "efficiency" or max(lanes) >= 1
+    with edgeinfer.load(detector) as model:
+        assert model.plan.lanes == document["best"]["lanes"]
+
+
+def test_what_the_user_says_is_not_up_for_choice(detector: Path) -> None:
+    options = LoadOptions(threads=1, spinning=False, preprocess="host", provider="cpu")
+    document = tune(detector, options, TuneOptions(budget_s=SHORT)).document
+    (only,) = document["candidates"]
+    assert (only["threads"], only["spinning"], only["preprocess"]) == (1, False, "host")
+    with edgeinfer.load(detector) as model:
+        assert (model.plan.source, model.plan.threads) == ("tuned", 1)
+
+
+def test_models_of_arrays_are_tuned_too(make_model: Any) -> None:
+    path = make_model("net (float[1, 4] x) => (float[1, 4] y) { y = Relu(x) }")
+    document = tune(path, asked=TuneOptions(budget_s=SHORT)).document
+    assert document["best"]["preprocess"] == "host"
+    with edgeinfer.load(path) as model:
+        assert model.plan.source == "tuned"
+
+
+def test_a_model_that_cannot_be_opened_says_so_and_stores_nothing(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"\x08\x01" * 50)
+    with pytest.raises(EdgeInferError, match=r"broken\.onnx"):
+        tune(broken)
+    assert plans(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"objective": "latancy"}, "Did you mean 'latency'"),
+        ({"budget_s": 0}, "budget is 0"),
+        ({"fps": -1}, "fps is -1"),
+        ({"max_drop": 2}, "1% is 0.01"),
+    ],
+)
+def test_wrong_options_are_usage_errors(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        TuneOptions(**given)
+
+
+def test_a_child_that_dies_hangs_or_refuses_says_why() -> None:
+    remote = Remote()
+    try:
+        with pytest.raises(WorkerFailed, match="does not exist"):
+            remote.ask(
+                {
+                    "do": "open",
+                    "path": "/nowhere.onnx",
+                    "cache": None,
+                    "options": {"input_shapes": {}, "classes": [], "spec": None, "labels": None},
+                },
+                60,
+            )
+        with pytest.raises(WorkerFailed, match="longer than 0 s"):
+            remote.hear(0.01)
+        os.kill(remote._child.process.pid, signal.SIGKILL)
+        with pytest.raises(WorkerFailed, match="SIGKILL"):
+            remote.hear(60)
+    finally:
+        remote.close()
+        remote.close()
+
+
+def children_of(pid: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # pid (name, which may hold anything) state ppid ...
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(stat.parent.name))
+    return found
+
+
+def test_ctrl_c_stores_nothing_and_leaves_no_child(detector: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edgeinfer", "tune", str(detector), "--budget", "60"],
+        env={**os.environ, "EDGEINFER_CACHE": str(tmp_path / "cache")},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        alive: list[int] = []
+        waited = threading.Event()
+        for _ in range(600):
+            alive = children_of(process.pid)
+            if len(alive) >= 2 or process.poll() is not None:
+                break
+            waited.wait(0.05)
+        assert len(alive) >= 2
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130
+    assert "interrupted" in told
+    assert plans(tmp_path) == []
+    assert not [pid for pid in alive if Path(f"/proc/{pid}").exists()]
+
+
+def test_the_command_prints_a_table_or_the_document(
+    detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["tune", str(detector), "--budget", str(SHORT), "--threads", "1"]
+    assert main(arguments) == 0
+    out, err = capsys.readouterr()
+    assert "Limits:" in out and "Best for latency" in out and "1 thread" in out
+    assert "stored" in err
+    assert main([*arguments, "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    (path,) = plans(tmp_path)
+    assert document == json.loads(path.read_text())
+    assert main(["inspect", str(detector)]) == 0
+    assert "the stored plan is used" in capsys.readouterr().out
+    assert main(["inspect", str(detector), "--threads", "2", "--format", "json"]) == 0
+    (note,) = json.loads(capsys.readouterr().out)["plan"]["notes"]
+    assert "threads 2 instead of 1" in note
+
+
+def test_the_command_refuses_what_it_cannot_read(
+    detector: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["tune", str(detector), "nowhere.mp4"]) == 1
+    assert main(["tune", str(detector), "--max-drop", "little"]) == 2
+    assert main(["tune", str(detector), "--provider", "cpuu"]) == 2
+    assert "Did you mean 'cpu'" in capsys.readouterr().err
