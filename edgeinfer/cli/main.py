@@ -27,8 +27,11 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "demo": ("edgeinfer.cli.demo", "The whole story on data that ships with the package."),
         "run": ("edgeinfer.cli.run", "Frames in, typed results out."),
         "bench": ("edgeinfer.cli.bench", "Latency per frame, measured."),
+        "tune": ("edgeinfer.cli.tune", "Measure the choices of this box, store the best."),
+        "warm": ("edgeinfer.cli.warm", "Build engines and caches ahead."),
         "inspect": ("edgeinfer.cli.inspect", "What a model file is and what will be done with it."),
         "providers": ("edgeinfer.cli.providers", "What can run here, and why the rest cannot."),
+        "doctor": ("edgeinfer.cli.doctor", "What is wrong with this environment, and the remedy."),
         "export": ("edgeinfer.cli.export", "A trained model to verified, quantized ONNX."),
         "validate": ("edgeinfer.cli.validate", "A model's task metric on labelled data."),
     }
