@@ -7,7 +7,13 @@ DEMO_OUT ?= demo-out
 PIP_ARGS ?=
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: demo test check pytest clean
+# Two ways to have OpenVINO; each needs an environment of its own, beside stock onnxruntime's.
+OPENVINO_VENV ?= .venv-openvino
+OPENVINO_EP_VENV ?= .venv-openvino-ep
+OPENVINO_TESTS := tests/openvino $(wildcard tests/runtime/test_providers*.py) \
+	tests/runtime/test_model.py tests/runtime/test_heads.py
+
+.PHONY: demo test check pytest test-openvino test-openvino-ep clean
 
 demo: $(VENV)/.demo
 	$(BIN)/edgeinfer demo --out $(DEMO_OUT)
@@ -22,6 +28,21 @@ check: $(VENV)/.dev
 
 pytest: $(VENV)/.test
 	$(BIN)/python -m pytest
+
+# Stock onnxruntime with the openvino wheel's own runtime beside it.
+test-openvino: $(OPENVINO_VENV)/.test
+	EDGEINFER_TEST_ENVIRONMENT=openvino $(OPENVINO_VENV)/bin/python -m pytest $(OPENVINO_TESTS)
+
+# onnxruntime-openvino in place of onnxruntime: the two would overwrite each other.
+test-openvino-ep: $(OPENVINO_EP_VENV)/.test
+	EDGEINFER_TEST_ENVIRONMENT=openvino $(OPENVINO_EP_VENV)/bin/python -m pytest $(OPENVINO_TESTS)
+
+$(OPENVINO_VENV)/.test: EXTRAS = cpu,openvino,pytest
+$(OPENVINO_EP_VENV)/.test: EXTRAS = openvino-ep,pytest
+$(OPENVINO_VENV)/.test $(OPENVINO_EP_VENV)/.test: pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[$(EXTRAS)]"
+	touch $@
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -39,4 +60,4 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	touch $@ $(VENV)/.test $(VENV)/.demo
 
 clean:
-	rm -rf $(VENV) $(DEMO_OUT)
+	rm -rf $(VENV) $(OPENVINO_VENV) $(OPENVINO_EP_VENV) $(DEMO_OUT)

@@ -27,25 +27,30 @@ PARTS: Mapping[str, Callable[[Context], list[Goal]]] = MappingProxyType(
 )
 
 
-def measure(context: Context, parts: Sequence[str]) -> list[Goal]:
-    """Measure the named parts, telling each goal as it is known."""
+def measure(context: Context, parts: Sequence[Callable[[Context], list[Goal]]]) -> list[Goal]:
+    """Measure the parts, telling each goal as it is known."""
     goals: list[Goal] = []
     for part in parts:
-        for goal in PARTS[part](context):
+        for goal in part(context):
             context.say(goal.text())
             goals.append(goal)
     return goals
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m edgeinfer_bench.goals", description=__doc__)
+def main(
+    arguments: Sequence[str],
+    parts: Mapping[str, Callable[[Context], list[Goal]]] | None = None,
+    module: str = "edgeinfer_bench.goals",
+) -> int:
+    """Run the command for these parts, `PARTS` by default; returns the exit code."""
+    parts = PARTS if parts is None else parts
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=__doc__)
     parser.add_argument("--report", type=Path, required=True, help="Markdown file to write")
-    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--only", nargs="+", choices=list(parts), default=list(parts))
     parser.add_argument("--work", type=Path, help="folder for models and videos; kept")
     parser.add_argument("--effort", type=float, default=1.0, help="factor on all rounds")
     chosen = parser.parse_args(arguments)
-    command = shlex.join(["python", "-m", "edgeinfer_bench.goals", *arguments])
+    command = shlex.join(["python", "-m", module, *arguments])
 
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -59,8 +64,9 @@ def main(arguments: Sequence[str]) -> int:
             # Choices that the user stored for these models are not what is measured here.
             cache.set_root(folder / "cache")
             before = look()
-            goals = measure(Context(folder, chosen.effort, say), chosen.only)
-            write_goals(goals, before, look(), command, chosen.report)
+            context = Context(folder, chosen.effort, say)
+            goals = measure(context, [parts[name] for name in chosen.only])
+            write_goals(goals, before, look(), command, chosen.report, context.notes)
     except EdgeInferError as error:
         say(str(error))
         return error.exit_code

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -28,11 +29,18 @@ class Context:
         folder: for models, videos and caches; everything in it can be made again.
         effort: multiplies every number of rounds; below 1 only to try the script itself.
         say: told what is being measured.
+        notes: what the report shall say besides, such as what cannot be measured here and why.
     """
 
     folder: Path
     effort: float
     say: Callable[[str], None]
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        """Say it now, and in the report."""
+        self.say(text)
+        self.notes.append(text)
 
     @property
     def threads(self) -> int:
@@ -87,8 +95,10 @@ def environment() -> dict[str, str]:
     return found
 
 
-def fresh(arguments: Sequence[str], folder: Path) -> str:
-    """Run this interpreter anew and return what it prints.
+def fresh(
+    arguments: Sequence[str], folder: Path, variables: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    """Run this interpreter anew, with such variables more, and return what it prints.
 
     Not through `edgeinfer.child`: what an interpreter without edgeinfer costs is the question.
 
@@ -98,7 +108,7 @@ def fresh(arguments: Sequence[str], folder: Path) -> str:
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
-        env=environment(),
+        env={**environment(), **variables},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

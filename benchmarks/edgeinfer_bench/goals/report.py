@@ -20,7 +20,13 @@ from edgeinfer_bench.writers.markdown import markdown_table
 SCHEMA = "edgeinfer.goals/1"
 
 
-def goals_json(goals: Sequence[Goal], before: BoxState, after: BoxState, command: str) -> str:
+def goals_json(
+    goals: Sequence[Goal],
+    before: BoxState,
+    after: BoxState,
+    command: str,
+    notes: Sequence[str] = (),
+) -> str:
     """Everything, samples included."""
     data = {
         "schema": SCHEMA,
@@ -30,12 +36,19 @@ def goals_json(goals: Sequence[Goal], before: BoxState, after: BoxState, command
         "versions": versions(),
         "before": asdict(before),
         "after": asdict(after),
+        "notes": list(notes),
         "goals": [goal.to_dict() for goal in goals],
     }
     return json.dumps(data) + "\n"
 
 
-def goals_markdown(goals: Sequence[Goal], before: BoxState, after: BoxState, command: str) -> str:
+def goals_markdown(
+    goals: Sequence[Goal],
+    before: BoxState,
+    after: BoxState,
+    command: str,
+    notes: Sequence[str] = (),
+) -> str:
     """For people."""
     missed = sum(not goal.kept for goal in goals)
     verdict = "All goals are kept." if not missed else f"{missed} of {len(goals)} goals are missed."
@@ -52,6 +65,7 @@ def goals_markdown(goals: Sequence[Goal], before: BoxState, after: BoxState, com
         "# What edgeinfer promises about itself",
         f"{verdict} Measured {now_iso()} side by side in one run.",
         markdown_table(Table(("goal", "measured", "bound", "verdict"), rows, 1)),
+        *(["\n".join(f"- {note}" for note in notes)] if notes else []),
         "## Behind the figures",
     ]
     for goal in goals:
@@ -87,12 +101,17 @@ def _steal(before: BoxState, after: BoxState) -> str:
 
 
 def write_goals(
-    goals: Sequence[Goal], before: BoxState, after: BoxState, command: str, path: Path
+    goals: Sequence[Goal],
+    before: BoxState,
+    after: BoxState,
+    command: str,
+    path: Path,
+    notes: Sequence[str] = (),
 ) -> None:
-    """Write the Markdown, and the JSON beside it.
+    """Write the Markdown, and the JSON beside it; `notes` stand below the table.
 
     Raises:
         SinkError: if one of them cannot be written.
     """
-    write_text(path, goals_markdown(goals, before, after, command))
-    write_text(path.with_suffix(".json"), goals_json(goals, before, after, command))
+    write_text(path, goals_markdown(goals, before, after, command, notes))
+    write_text(path.with_suffix(".json"), goals_json(goals, before, after, command, notes))

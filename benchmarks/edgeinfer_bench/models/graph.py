@@ -56,10 +56,24 @@ class Graph:
         """A constant `(N,)` int64."""
         return self.tensor(np.array(values, np.int64))
 
+    def number(self, value: float) -> str:
+        """A constant `()` float32."""
+        return self.tensor(np.array(value, np.float32))
+
+    def learned(self, shape: Sequence[int], scale: float, middle: float = 0.0) -> str:
+        """Weights `shape` float32, normal around `middle` with the standard deviation `scale`."""
+        values = (self._random.standard_normal(shape) * scale + middle).astype(np.float32)
+        self.parameters += values.size
+        return self.tensor(values)
+
     def picture(self, name: str, channels: int) -> str:
         """Declare the graph's input as a picture of so many channels."""
         self._channels[name] = channels
         return name
+
+    def channels(self, x: str) -> int:
+        """How many channels a tensor has."""
+        return self._channels[x]
 
     def conv(
         self,
@@ -71,10 +85,12 @@ class Graph:
         depthwise: bool = False,
         gain: float = 1.0,
         bias: float | None = None,
+        pad: int | None = None,
     ) -> str:
         """A convolution with its batch normalization already folded in.
 
         Args:
+            pad: on every side; by default half the kernel.
             gain: the output's standard deviation for an input of 1; the weights' follows from the
                 fan-in (He et al. 2015).
             bias: of every channel; by default small and random.
@@ -89,7 +105,7 @@ class Graph:
         else:
             biases = np.full(out, bias, np.float32)
         self.parameters += weights.size + biases.size
-        pad = kernel // 2
+        pad = kernel // 2 if pad is None else pad
         y = self.node(
             "Conv",
             [x, self.tensor(weights), self.tensor(biases)],
@@ -108,6 +124,11 @@ class Graph:
         pair = [weights.astype(np.float32), np.zeros(outputs, np.float32)]
         return self.node("Gemm", [x, *map(self.tensor, pair)])
 
+    def linear(self, x: str, inputs: int, outputs: int, gain: float = 1.0) -> str:
+        """A fully connected layer on the last axis of `(..., inputs)`."""
+        weights = self.learned((inputs, outputs), gain / math.sqrt(inputs))
+        return self.node("Add", [self.node("MatMul", [x, weights]), self.learned((outputs,), 0.02)])
+
     def same(self, op: str, inputs: Sequence[str], **attributes: Any) -> str:
         """A node whose output has the channels of its first input."""
         y = self.node(op, inputs, **attributes)
@@ -117,6 +138,26 @@ class Graph:
     def silu(self, x: str) -> str:
         """x * sigmoid(x)."""
         return self.same("Mul", [x, self.same("Sigmoid", [x])])
+
+    def upsample(self, x: str) -> str:
+        """Twice as high and wide, every value four times."""
+        return self.same(
+            "Resize",
+            [x, "", self.tensor(np.array([1, 1, 2, 2], np.float32))],
+            mode="nearest",
+            coordinate_transformation_mode="asymmetric",
+            nearest_mode="floor",
+        )
+
+    def max_pool(self, x: str, kernel: int, stride: int = 1) -> str:
+        """The largest value in each window."""
+        pads = [kernel // 2] * 4
+        shape, step = [kernel, kernel], [stride, stride]
+        return self.same("MaxPool", [x], kernel_shape=shape, strides=step, pads=pads)
+
+    def pooled(self, x: str) -> str:
+        """The mean of every channel, `(1, channels)`."""
+        return self.node("Flatten", [self.node("GlobalAveragePool", [x])], axis=1)
 
     def concat(self, parts: Sequence[str]) -> str:
         """Join along the channels."""

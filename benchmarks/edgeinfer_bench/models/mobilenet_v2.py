@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from edgeinfer_bench.models.graph import Graph, check_size
+from edgeinfer_bench.models.specs import classifier
 
 _CLASSES = 1000
 # Expansion, channels, repeats, stride of the first.
@@ -38,17 +37,17 @@ def build_mobilenet_v2(size: int) -> bytes:
             x = _block(graph, x, channels, out, expansion, first_stride if index == 0 else 1)
             channels = out
     x = _relu6(graph, graph.conv(x, 1280, gain=_RELU_GAIN))
-    pooled = graph.node("Flatten", [graph.node("GlobalAveragePool", [x])], axis=1)
-    logits = graph.dense(pooled, 1280, _CLASSES, gain=4.0)
-    shape = (1, 3, size, size)
+    logits = graph.dense(graph.pooled(x), 1280, _CLASSES, gain=4.0)
     return graph.model(
-        "mobilenet-v2-like", ("input", shape), (logits, "logits", (1, _CLASSES)), _spec(size)
+        "mobilenet-v2-like",
+        ("input", (1, 3, size, size)),
+        (logits, "logits", (1, _CLASSES)),
+        classifier("input", size, _CLASSES),
     )
 
 
 def _relu6(graph: Graph, x: str) -> str:
-    bounds = [graph.tensor(np.array(bound, np.float32)) for bound in (0, 6)]
-    return graph.same("Clip", [x, *bounds])
+    return graph.same("Clip", [x, graph.number(0), graph.number(6)])
 
 
 def _block(graph: Graph, x: str, channels: int, out: int, expansion: int, stride: int) -> str:
@@ -59,25 +58,3 @@ def _block(graph: Graph, x: str, channels: int, out: int, expansion: int, stride
     keep = stride == 1 and channels == out
     y = graph.conv(y, out, gain=0.5 if keep else 1.0)
     return graph.same("Add", [x, y]) if keep else y
-
-
-def _spec(size: int) -> dict[str, object]:
-    return {
-        "schema": "edgeinfer.spec/1",
-        "task": "classify",
-        "head": "logits",
-        "labels": [f"class {index}" for index in range(_CLASSES)],
-        "inputs": [
-            {
-                "name": "input",
-                "kind": "image",
-                "size_hw": [size, size],
-                "resize": "center-crop",
-                "color": "rgb",
-                "scale": 1 / 255,
-                "mean": [0.485, 0.456, 0.406],
-                "std": [0.229, 0.224, 0.225],
-            }
-        ],
-        "precision": "fp32",
-    }

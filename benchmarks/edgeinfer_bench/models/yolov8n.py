@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from edgeinfer_bench.models.graph import Graph, check_size
+from edgeinfer_bench.models.specs import detector
 
 _CLASSES = 80
 _BINS = 16
@@ -20,8 +21,9 @@ _STRIDES = (8, 16, 32)
 _GAIN, _FIRST_GAIN = math.sqrt(2), 12.0
 # Brings the features' size, about 20, back to 1.
 _BOX_GAIN = 0.05
-# Chosen so that a picture gives a handful of scores above 0.25.
-_CLASS_GAIN, _CLASS_BIAS = 0.035, -4.6
+# Chosen so that a picture gives a handful of scores above 0.25; half the size has a quarter of the
+# cells, and the best of them lies lower.
+_CLASS_GAIN, _CLASS_BIAS, _BIAS_PER_HALVING = 0.07, -8.3, 1.5
 
 
 def build_yolov8n(size: int) -> bytes:
@@ -40,7 +42,7 @@ def build_yolov8n(size: int) -> bytes:
         "yolov8n-like",
         ("images", (1, 3, size, size)),
         (result, "output0", (1, 4 + _CLASSES, count)),
-        _spec(size),
+        detector("images", size, "yolov8", _CLASSES),
     )
 
 
@@ -61,11 +63,7 @@ def _c2f(graph: Graph, x: str, out: int, repeats: int, *, shortcut: bool) -> str
 def _sppf(graph: Graph, x: str, out: int) -> str:
     pooled = [_conv(graph, x, out // 2)]
     for _ in range(3):
-        pooled.append(
-            graph.same(
-                "MaxPool", [pooled[-1]], kernel_shape=[5, 5], strides=[1, 1], pads=[2, 2, 2, 2]
-            )
-        )
+        pooled.append(graph.max_pool(pooled[-1], 5))
     return _conv(graph, graph.concat(pooled), out)
 
 
@@ -79,20 +77,9 @@ def _backbone(graph: Graph, x: str) -> tuple[str, str, str]:
     return at8, at16, _sppf(graph, at32, 256)
 
 
-def _upsample(graph: Graph, x: str) -> str:
-    scales = graph.tensor(np.array([1, 1, 2, 2], np.float32))
-    return graph.same(
-        "Resize",
-        [x, "", scales],
-        mode="nearest",
-        coordinate_transformation_mode="asymmetric",
-        nearest_mode="floor",
-    )
-
-
 def _neck(graph: Graph, at8: str, at16: str, at32: str) -> tuple[str, str, str]:
-    up16 = _c2f(graph, graph.concat([_upsample(graph, at32), at16]), 128, 1, shortcut=False)
-    out8 = _c2f(graph, graph.concat([_upsample(graph, up16), at8]), 64, 1, shortcut=False)
+    up16 = _c2f(graph, graph.concat([graph.upsample(at32), at16]), 128, 1, shortcut=False)
+    out8 = _c2f(graph, graph.concat([graph.upsample(up16), at8]), 64, 1, shortcut=False)
     down16 = graph.concat([_conv(graph, out8, 64, 3, 2), up16])
     out16 = _c2f(graph, down16, 128, 1, shortcut=False)
     down32 = graph.concat([_conv(graph, out16, 128, 3, 2), at32])
@@ -102,13 +89,14 @@ def _neck(graph: Graph, at8: str, at16: str, at32: str) -> tuple[str, str, str]:
 def _head(graph: Graph, levels: tuple[str, str, str], size: int) -> tuple[str, str]:
     """Boxes `(1, 4, N)` as centre and size in pixels, and scores `(1, 80, N)`."""
     rows = []
+    class_bias = _CLASS_BIAS + _BIAS_PER_HALVING * math.log2(640 / size)
     for x in levels:
         box = _conv(graph, _conv(graph, x, 64, 3), 64, 3)
         label = _conv(graph, _conv(graph, x, 80, 3), 80, 3)
         both = graph.concat(
             [
                 graph.conv(box, 4 * _BINS, gain=_BOX_GAIN, bias=0.0),
-                graph.conv(label, _CLASSES, gain=_CLASS_GAIN, bias=_CLASS_BIAS),
+                graph.conv(label, _CLASSES, gain=_CLASS_GAIN, bias=class_bias),
             ]
         )
         rows.append(graph.node("Reshape", [both, graph.integers(1, 4 * _BINS + _CLASSES, -1)]))
@@ -129,8 +117,7 @@ def _boxes(graph: Graph, bins: str, size: int) -> str:
     before, after = graph.nodes("Split", [distances, graph.integers(2, 2)], 2, axis=1)
     grid = graph.tensor(anchors[None])
     low, high = graph.node("Sub", [grid, before]), graph.node("Add", [grid, after])
-    half = graph.tensor(np.array(0.5, np.float32))
-    centre = graph.node("Mul", [graph.node("Add", [low, high]), half])
+    centre = graph.node("Mul", [graph.node("Add", [low, high]), graph.number(0.5)])
     boxes = graph.node("Concat", [centre, graph.node("Sub", [high, low])], axis=1)
     return graph.node("Mul", [boxes, graph.tensor(strides[None])])
 
@@ -149,25 +136,3 @@ def _anchors(
         points.append(np.stack([x.ravel(), y.ravel()]))
         strides.append(np.full((1, side * side), stride, np.float32))
     return np.concatenate(points, 1), np.concatenate(strides, 1)
-
-
-def _spec(size: int) -> dict[str, object]:
-    return {
-        "schema": "edgeinfer.spec/1",
-        "task": "detect",
-        "head": "yolov8",
-        "labels": [f"class {index}" for index in range(_CLASSES)],
-        "inputs": [
-            {
-                "name": "images",
-                "kind": "image",
-                "size_hw": [size, size],
-                "resize": "letterbox",
-                "pad_value": 114,
-                "color": "rgb",
-                "scale": 1 / 255,
-            }
-        ],
-        "thresholds": {"score": 0.25, "iou": 0.45},
-        "precision": "fp32",
-    }
