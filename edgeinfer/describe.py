@@ -8,7 +8,8 @@ from typing import Any
 
 from edgeinfer.artifact import nodes_of, precision_of, read_graph
 from edgeinfer.errors import InputError, SpecError
-from edgeinfer.model import LoadOptions, open_session
+from edgeinfer.machine import this_machine
+from edgeinfer.model import LoadOptions, open_session, why_unfit
 from edgeinfer.plan import find_variants, variant_of
 
 
@@ -29,6 +30,9 @@ def describe_model(path: Path, options: LoadOptions) -> dict[str, Any]:
     try:
         spec = session.resolve(options)
         warnings += [f"guessed {note}" for note in spec.notes]
+        unfit = why_unfit(spec.target, session.selected.served.provider, this_machine())
+        if unfit is not None:
+            warnings.append(f"quantized for {spec.target}, which this box does not fit: {unfit}")
     except (SpecError, InputError) as error:
         warnings.append(str(error))
     finally:

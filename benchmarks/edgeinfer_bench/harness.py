@@ -102,7 +102,8 @@ def bench_many(
 ) -> Report:
     """Measure several models in one process, in turns, so that drift of the box hits all alike.
 
-    All of them are open at once. Each reads its own copy of the source.
+    All of them are open at once. Each reads its own copy of the source. Several files are compared
+    as they are: stored plans stay unused, since one could run the same variant for all of them.
 
     Args:
         models: ONNX files.
@@ -111,21 +112,25 @@ def bench_many(
 
     The other arguments and errors are those of `bench`.
     """
+    from edgeinfer.model import LoadOptions
+
     chosen = BenchOptions(scenario, frames, duration_s, warmup, block)
     paths = [Path(model) for model in models]
     names = unique([path.stem for path in paths] if labels is None else list(labels))
     if len(names) != len(paths):
         raise UsageError(f"{len(paths)} models were given and {len(names)} labels.")
-    entries = [_entry(path, name, source, options) for path, name in zip(paths, names, strict=True)]
+    wanted = options or LoadOptions()
+    if len(paths) > 1:
+        wanted = replace(wanted, use_plan=False)
+    entries = [_entry(path, name, source, wanted) for path, name in zip(paths, names, strict=True)]
     repeat = command or _command(paths, source, chosen)
     return run(entries, chosen, command=repeat, progress=progress)
 
 
-def _entry(path: Path, label: str, source: str | None, options: LoadOptions | None) -> Entry:
-    from edgeinfer.model import LoadOptions, open_model
+def _entry(path: Path, label: str, source: str | None, options: LoadOptions) -> Entry:
+    from edgeinfer.model import open_model
 
-    wanted = LoadOptions() if options is None else options
-    return Entry(label, lambda: open_model(path, wanted), lambda model: _frames(model, source))
+    return Entry(label, lambda: open_model(path, options), lambda model: _frames(model, source))
 
 
 def _frames(model: Subject, source: str | None) -> Source:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,10 +71,6 @@ def command(
 
     for path in reports:
         check_report_path(path)
-    if against and load_options.use_plan:
-        # A plan may run the same variant for both.
-        load_options = replace(load_options, use_plan=False)
-        say("edgeinfer: files are compared as they are: stored plans stay unused.")
     with progress("measuring", 100) as show:
         report = bench_many(
             [model, *against],

@@ -141,7 +141,8 @@ def _run(path: Path, out: Path) -> dict[str, Any]:
     from edgeinfer.pipeline import Run, RunOptions
     from edgeinfer.sinks import JsonLines, open_sink
 
-    with _video() as source, open_model(path, LoadOptions()) as model:
+    options = LoadOptions(recording=True, use_plan=False)
+    with _video() as source, open_model(path, options) as model:
         sinks = [
             open_sink(out / "conveyor-annotated.mp4", source.info),
             JsonLines(out / "conveyor.jsonl"),

@@ -6,6 +6,7 @@ from edgeinfer.model.lane import Lane
 from edgeinfer.model.model import Model, load, open_model
 from edgeinfer.model.options import MAX_LANES, LoadOptions
 from edgeinfer.model.session import Session, open_session, threads_of
+from edgeinfer.model.target import why_unfit
 
 __all__ = [
     "MAX_LANES",
@@ -17,4 +18,5 @@ __all__ = [
     "open_model",
     "open_session",
     "threads_of",
+    "why_unfit",
 ]

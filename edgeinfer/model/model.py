@@ -14,10 +14,12 @@ from edgeinfer import cache
 from edgeinfer.errors import EdgeInferError, InputError, SpecError
 from edgeinfer.frames import Array, Arrays, Frame, frame_from_array
 from edgeinfer.heads import HEADS, Graph
+from edgeinfer.machine import this_machine
 from edgeinfer.model.lane import Lane
 from edgeinfer.model.options import LoadOptions
 from edgeinfer.model.recovery import Recovery
 from edgeinfer.model.session import Session, open_session
+from edgeinfer.model.target import why_unfit
 from edgeinfer.providers import Engine
 from edgeinfer.results import Payload, Result, Served
 from edgeinfer.spec import ModelSpec, TensorSpec
@@ -197,7 +199,8 @@ def open_model(path: Path, options: LoadOptions) -> Model:
 
     Raises:
         ModelFileError: if the file is missing, damaged, hostile or no model.
-        SpecError: if what it means is unknown, ambiguous or contradictory.
+        SpecError: if what it means is unknown, ambiguous or contradictory, or it was quantized for
+            another kind of box.
         ProviderError: if the named provider does not run it.
         UsageError: for unknown names.
     """
@@ -205,6 +208,7 @@ def open_model(path: Path, options: LoadOptions) -> Model:
     session = open_session(path, options)
     try:
         spec = session.resolve(options)
+        _check_target(session, spec)
         fed = spec
         if session.fed_inputs is not None:
             fed = dataclasses.replace(spec, inputs=session.fed_inputs)
@@ -214,6 +218,16 @@ def open_model(path: Path, options: LoadOptions) -> Model:
         raise
     recovery = Recovery(session.selected, session.plan.lanes, options.allow_fallback)
     return Model(session, recovery, spec, fed, shapes, now_ns() - started)
+
+
+def _check_target(session: Session, spec: ModelSpec) -> None:
+    why = why_unfit(spec.target, session.selected.served.provider, this_machine())
+    if why is not None:
+        raise SpecError(
+            f"{session.running.path} was quantized for {spec.target}, which this box does not fit: "
+            f"{why}. Export it again with another --target (x86-any is right on every box), or "
+            f'give --spec with "target": null to run it all the same.'
+        )
 
 
 def _full_shapes(

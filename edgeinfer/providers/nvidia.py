@@ -138,7 +138,9 @@ class TensorrtProvider(OrtProvider):
             )
 
         def build(into: Path) -> None:
-            open_engine(opening, self.request(opening, {**extra, **_cached_in(into)})).close()
+            timing = {"trt_timing_cache_enable": "1", "trt_timing_cache_path": str(into)}
+            request = self.request(opening, {**extra, **_cached_in(into), **timing})
+            open_engine(opening, request).close()
             if not any(into.iterdir()):
                 raise ProviderError(
                     f"TensorRT built no engine of {opening.path} when it was opened: it leaves "
@@ -157,7 +159,6 @@ class TensorrtProvider(OrtProvider):
             "sha256": opening.sha256,
             "device": opening.device or "0",
             "cpu": machine.cpu,
-            "kernel": machine.kernel,
             **{f"option {name}": value for name, value in request.options.items()},
             **{f"shape {name}": str(shape) for name, shape in opening.shapes.items()},
             **{f"version {name}": value for name, value in self.versions().items()},
@@ -165,12 +166,7 @@ class TensorrtProvider(OrtProvider):
 
 
 def _cached_in(folder: Path) -> dict[str, str]:
-    return {
-        "trt_engine_cache_enable": "1",
-        "trt_engine_cache_path": str(folder),
-        "trt_timing_cache_enable": "1",
-        "trt_timing_cache_path": str(folder),
-    }
+    return {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(folder)}
 
 
 def _profile(opening: Opening) -> dict[str, str]:

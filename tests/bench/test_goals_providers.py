@@ -86,7 +86,7 @@ def test_a_sweep_measures_all_and_two_configurations_race_to_the_end(small: Subj
         assert swept.measured + swept.refused == total
         assert swept.measured >= total // 2  # FP32 at least
         best, again = arena.compare(swept.best, swept.best, 3)
-    assert len(best.blocks) == len(again.blocks) == 3
+    assert len(best.blocks) == len(again.blocks) == 3 * 3  # processes of each
     assert all(block.samples_ns for block in best.blocks)
 
 

@@ -26,6 +26,8 @@ from edgeinfer_bench.goals.providers.subjects import Subject
 
 # So many processes are alive at once; the best two of each group meet again.
 _GROUP = 8
+# Of each of the two that are compared in the end.
+_PROCESSES = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,15 +156,15 @@ class Arena:
         return Swept(leaders[0][0], measured, len(choices) - measured)
 
     def compare(self, best: Choice, plan: Choice, rounds: int) -> tuple[Standing, Standing]:
-        """Both in new processes, in turns; one configuration in two where they are alike.
+        """Both in turns, each in several new processes: one process may be luckier than another.
 
         Raises:
             EdgeInferError: if one of them does not open or answer again.
         """
-        found = self._race([best, plan], rounds)
-        if len(found) < 2:
+        found = self._race([best, plan] * _PROCESSES, rounds)
+        if len(found) < 2 * _PROCESSES:
             raise EdgeInferError("The plan or the best of the sweep does not open again.")
-        return found[0][1], found[1][1]
+        return _together(found[::2]), _together(found[1::2])
 
     def close(self) -> None:
         """Remove the frames."""
@@ -178,6 +180,10 @@ class Arena:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _together(found: Sequence[tuple[Choice, Standing]]) -> Standing:
+    return Standing([block for _, standing in found for block in standing.blocks])
 
 
 def _opened(one: Candidate) -> bool:
