@@ -39,9 +39,22 @@ class Processors:
                 return False
             ready = threading.Lock()
             ready.acquire()
-            self._queue.append((wanted, ready))
-        ready.acquire()
+            place = (wanted, ready)
+            self._queue.append(place)
+        try:
+            ready.acquire()
+        except BaseException:  # Ctrl-C while waiting
+            self._leave(place)
+            raise
         return True
+
+    def _leave(self, place: tuple[int, threading.Lock]) -> None:
+        """Give up a place in the queue, or what was got with it meanwhile."""
+        with self._lock:
+            waiting = place in self._queue
+            if waiting:
+                self._queue.remove(place)
+        self.give(0 if waiting else place[0])
 
     def give(self, taken: int) -> None:
         """Give back what `take` was called with."""

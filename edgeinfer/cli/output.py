@@ -49,7 +49,7 @@ def table(rows: Sequence[Sequence[str]], indent: str = "") -> str:
 def summary_text(summary: Mapping[str, Any]) -> str:
     """A run's summary for people."""
     plan = summary["plan"]
-    served = f"{summary['provider']} ({summary['provider_impl']}), {plan['threads']} threads"
+    served = f"{summary['provider']} ({summary['provider_impl']}), {_threads(plan['threads'])}"
     lines = [
         f"{summary['frames']} frames, {summary['dropped']} dropped, {summary['fps']:.1f} frames/s, "
         f"on {served}"
@@ -96,3 +96,7 @@ def progress(text: str, total: int | None) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         job = bar.add_task(text, total=total)
         yield lambda done: bar.update(job, completed=done)
+
+
+def _threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"

@@ -159,16 +159,18 @@ def _open_planned(
     notes: tuple[str, ...],
 ) -> Session:
     choice = plan.choice
-    lanes = choice.lanes
-    if plan.document["objective"] != "throughput":
-        lanes = options.lanes_on(choice.provider.partition(":")[0], choice.threads)
+    threads, lanes = choice.threads, choice.lanes
+    if options.recording and plan.document["objective"] != "throughput":
+        # What answers one frame soonest may leave processors idle, which a recording need not.
+        threads = max(threads, threads_of(options))
+        lanes = options.lanes_on(choice.provider.partition(":")[0], threads)
     opened, fed = running, None
     if choice.preprocess == "graph":
         path, spec = embedded_file(running, ModelSpec("tensor", "tensor", inputs=plan.inputs))
         opened, fed = open_model_file(path), spec.inputs
     opening = Opening(
         path=opened.path,
-        threads=max(1, choice.threads // lanes),
+        threads=max(1, threads // lanes),
         spinning=choice.spinning,
         lanes=lanes,
         options=choice.options,
@@ -194,7 +196,7 @@ def _open_planned(
             dataclasses.replace(selected, served=served),
             Plan(
                 "tuned",
-                choice.threads,
+                threads,
                 preprocess=choice.preprocess,
                 lanes=lanes,
                 spinning=choice.spinning,

@@ -200,6 +200,9 @@ def _providers(
     found: dict[str, tuple[Mapping[str, str], ...]] = {}
     skipped: dict[str, str] = {}
     for name, provider in PROVIDERS.items():
+        # A plugin that nobody installed is no news.
+        if not getattr(provider, "installed", True):
+            continue
         try:
             reason = provider.why_unavailable(None)
             if reason is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from pathlib import Path
 
@@ -51,6 +52,31 @@ def test_who_asks_first_is_served_first() -> None:
         thread.join()
     # The small one fitted beside nothing: the large one was there before it.
     assert order == ["large", "small", "last"]
+
+
+def test_who_is_interrupted_while_waiting_keeps_nothing() -> None:
+    two = Processors(2)
+    two.take(2)
+    outcome: list[str] = []
+
+    def wait() -> None:
+        try:
+            two.take(2)
+        except KeyboardInterrupt:
+            outcome.append("interrupted")
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    while not two._queue:
+        pass
+    assert thread.ident is not None
+    raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+    raise_in(ctypes.c_ulong(thread.ident), ctypes.py_object(KeyboardInterrupt))
+    # The exception comes when the thread runs Python again: when it is served.
+    two.give(2)
+    thread.join()
+    assert outcome == ["interrupted"]
+    assert two.take(2) is False
 
 
 def test_never_more_at_once_than_there_are() -> None:
