@@ -57,6 +57,8 @@ class Child:
             **(environment or {}),
             "PYTHONPATH": os.pathsep.join([*roots, *([inherited] if inherited else [])]),
             "PYTHONDONTWRITEBYTECODE": "1",
+            # What it leaves behind when it is killed ends with its folder.
+            "TMPDIR": self._folder.name,
         }
         limit = [] if memory_bytes is None else ["--memory-limit", str(memory_bytes)]
         self.process = subprocess.Popen(
@@ -94,7 +96,8 @@ class Child:
             self.process.kill()
             stdout, stderr = self.process.communicate()
             code = None
-        self.close()
+        finally:
+            self.close()
         return Finished(code, stdout, stderr.decode(errors="replace"))
 
     def close(self) -> None:

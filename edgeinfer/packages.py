@@ -31,6 +31,9 @@ def need(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
+        # Ctrl-C inside a module's own C code comes out as a failed import.
+        if isinstance(error.__cause__ or error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
         remedy = _REMEDIES.get(name.partition(".")[0], f"pip install {name}")
         raise MissingPackageError(
             f"The package {name} is needed here and cannot be imported ({error}). "

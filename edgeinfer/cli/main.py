@@ -119,6 +119,7 @@ def entry() -> None:
     import signal
 
     def end(*_: object) -> None:
+        _say("ended by SIGTERM.", 0)
         raise SystemExit(0)
 
     signal.signal(signal.SIGTERM, end)

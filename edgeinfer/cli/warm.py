@@ -46,7 +46,7 @@ def command(
 
     EDGEINFER_CACHE_BYTES bounds the cache (8G by default), EDGEINFER_CACHE moves it."""
     if (model is not None) + listing + clearing != 1:
-        raise UsageError("Give a MODEL to build ahead for, or --list, or --clear.")
+        raise UsageError("Give one of them: a MODEL to build ahead for, --list, or --clear.")
     if model is None:
         _manage(clearing, output_format)
         return
@@ -94,7 +94,7 @@ def _text(warmed: Warmed) -> str:
     ]
     rows.append(("verdict of vetting", "", "", "made" if warmed.vetted else "was there"))
     summary = warmed.summary
-    times = f"opens in {format_ns(warmed.then_ns)}; now it took {format_ns(warmed.first_ns)}"
+    times = f"opens in {format_ns(warmed.then_ns)} now ({format_ns(warmed.first_ns)} with building)"
     return f"{table(rows)}\n{summary['provider']} ({summary['provider_impl']}) {times}"
 
 

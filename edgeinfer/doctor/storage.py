@@ -17,6 +17,15 @@ _TEMP_BYTES = 64 * _MIB
 _ELSEWHERE = "export EDGEINFER_CACHE=/a/folder/on/a/larger/disk"
 
 
+def _or_mend(there: Path) -> str:
+    """What else would help, where that can be told."""
+    if not there.is_dir():
+        return f", or rm {there} (it is a file)"
+    if os.statvfs(there).f_flag & os.ST_RDONLY:
+        return ""  # who mounted it so meant it
+    return f", or sudo chown -R $USER {there}"
+
+
 def cache(box: Box) -> Iterator[Finding]:
     """The folder of hashes, plans and compiled models: losing it costs time only."""
     there = _existing(box.cache)
@@ -26,8 +35,7 @@ def cache(box: Box) -> Iterator[Finding]:
             "cache",
             f"{box.cache} may not be written to: every start hashes and vets models anew, and "
             f"nothing that was tuned or compiled is kept",
-            f"{_ELSEWHERE.replace('on/a/larger/disk', 'that/you/own')}, or sudo chown -R $USER "
-            f"{there}",
+            _ELSEWHERE.replace("on/a/larger/disk", "that/you/own") + _or_mend(there),
         )
     elif free is not None and free < _CACHE_BYTES:
         yield warn(

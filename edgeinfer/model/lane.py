@@ -73,12 +73,13 @@ class Lane:
         self._shapes = shapes
         self._picture = next((item for item in fed.inputs if item.kind == "image"), None)
         self._interrupted = False
+        self._generation = -1
         self._bind()
 
     def _bind(self) -> None:
         """Take buffers of the model's engine, as it now is."""
+        selected = self._recovery.current()
         self._generation = self._recovery.generation
-        selected = self._recovery.selected
         self._engine = selected.engine
         self._served = selected.served
         self._flags = ("fallback",) if selected.served.fallback else ()
@@ -100,17 +101,11 @@ class Lane:
             InputError: if the frame is not what the model takes.
             ProviderError: if inference fails, and again after the engine was opened anew.
         """
-        if self._generation != self._recovery.generation:
-            self._bind()
-        flags: tuple[str, ...] = ()
+        self._keep_up()
         started = now_ns()
         binding, view = self._feed(frame)
         fed = now_ns()
-        try:
-            ran = self._run(binding)
-        except ProviderError as error:
-            ran = self._run_anew(frame, error)
-            flags = ("rebuilt",)
+        ran, flags = self._run_or_recover(binding, frame)
         ended = now_ns()
         (value,) = self._head.decode(ran.outputs, (view,), self._spec)
         done = now_ns()
@@ -133,9 +128,16 @@ class Lane:
         )
 
     def raw(self, frame: Frame) -> dict[str, Array]:
-        """The graph's outputs, copied."""
+        """The graph's outputs, copied; errors as of `predict`."""
+        self._keep_up()
         binding, _ = self._feed(frame)
-        return {name: array.copy() for name, array in self._run(binding).outputs.items()}
+        ran, _ = self._run_or_recover(binding, frame)
+        return {name: array.copy() for name, array in ran.outputs.items()}
+
+    def _keep_up(self) -> None:
+        """Take buffers of the engine's successor where another lane had it replaced."""
+        if self._generation != self._recovery.generation:
+            self._bind()
 
     def _run(self, binding: Binding) -> _Ran:
         """Run when it is its turn at the processors."""
@@ -146,14 +148,21 @@ class Lane:
         finally:
             turns.give(each)
 
-    def _run_anew(self, frame: Frame, error: ProviderError) -> _Ran:
-        """Run the frame on the engine's successor."""
-        if self._interrupted:
-            raise error
-        self._recovery.after(error, self._generation)
+    def _run_or_recover(self, binding: Binding, frame: Frame) -> tuple[_Ran, tuple[str, ...]]:
+        """Run; where the provider fails, once more on the engine's successor, with a flag."""
+        try:
+            return self._run(binding), ()
+        except ProviderError as error:
+            if self._interrupted:
+                raise
+            self._recovery.after(error, self._generation, self._release)
         self._bind()
         binding, _ = self._feed(frame)
-        return self._run(binding)
+        return self._run(binding), ("rebuilt",)
+
+    def _release(self) -> None:
+        self._generation = -1
+        self.close()
 
     def _feed(self, frame: Frame) -> tuple[Binding, View]:
         data = frame.data
@@ -198,6 +207,7 @@ class Lane:
         Raises:
             ProviderError: if inference fails.
         """
+        self._keep_up()
         if self._host is not None:
             self._run(self._binding)
         return self._host is not None

@@ -180,7 +180,7 @@ class Model:
             lane.close()
         self._lanes.clear()
         self._lane = None
-        self._engine.close()
+        self._recovery.close()
 
     def __enter__(self) -> Model:
         return self
@@ -216,7 +216,8 @@ def open_model(path: Path, options: LoadOptions) -> Model:
     except EdgeInferError:
         session.selected.engine.close()
         raise
-    recovery = Recovery(session.selected, session.plan.lanes, options.allow_fallback)
+    may_fall_back = options.allow_fallback and why_unfit(spec.target, "cpu", this_machine()) is None
+    recovery = Recovery(session.selected, session.plan.lanes, may_fall_back)
     return Model(session, recovery, spec, fed, shapes, now_ns() - started)
 
 

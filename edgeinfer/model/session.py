@@ -12,7 +12,7 @@ from edgeinfer.errors import EdgeInferError, InputError, ModelFileError, UsageEr
 from edgeinfer.machine import usable_cpus
 from edgeinfer.model.embedded import embedded_file
 from edgeinfer.model.options import LoadOptions
-from edgeinfer.plan import Plan, StoredPlan
+from edgeinfer.plan import Plan, StoredPlan, find_variants
 from edgeinfer.plan.stored import contradictions as contradictions_of
 from edgeinfer.plan.stored import locate, plan_path, recall_plan, why_stale
 from edgeinfer.providers import (
@@ -91,6 +91,8 @@ def open_session(path: Path, options: LoadOptions) -> Session:
     parse_provider(options.provider)
     notes = _check_threads(options)
     file = open_model_file(path)
+    if options.variants:
+        find_variants(file, options.variants)  # refuses what is none
     plan, running, why = find_plan(file, options)
     if plan is not None and running is not None:
         try:
@@ -99,6 +101,11 @@ def open_session(path: Path, options: LoadOptions) -> Session:
             why = str(error)
         except EdgeInferError as error:
             why = f"opening by it failed ({error})"
+    if options.variants and why is None and options.use_plan:
+        notes += (
+            f"--variant names what a stored plan may choose, and there is none: run 'edgeinfer "
+            f"tune {path} --variant {options.variants[0]}' first",
+        )
     if why is not None:
         notes += (f"the stored plan is not used: {why}. 'edgeinfer tune {path}' measures anew",)
     return _open_asked(file, options, notes)
@@ -189,6 +196,8 @@ def _open_planned(
         note = f"the stored plan is used: {plan.text()}"
         if running is not file:
             note += f"; {running.path} runs in place of {file.path}"
+        if (threads, lanes) != (choice.threads, choice.lanes):
+            note += f"; on {threads} threads, {lanes} frames at once, as the whole counts"
         inputs = plan.graph_inputs if fed else selected.engine.inputs
         session = Session(
             file,

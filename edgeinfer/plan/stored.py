@@ -85,7 +85,7 @@ def recall_plan(sha256: str) -> tuple[StoredPlan | None, str | None]:
         if path.stat().st_size > _MAX_BYTES:
             return None, f"{path} is larger than any plan"
         document = json.loads(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None, None
     except OSError as error:
         return None, f"{path} cannot be read ({error.strerror})"
@@ -189,15 +189,14 @@ def locate(plan: StoredPlan, asked: ModelFile, given: tuple[Path, ...]) -> Model
             return file
     seen = None
     for path in (choice.path, asked.path.parent / choice.path.name):
-        if path.is_file():
-            try:
-                file = open_model_file(path)
-            except EdgeInferError:
-                seen = seen or path
+        try:
+            if not path.is_file():
                 continue
-            if file.sha256 == choice.variant:
+            if (file := open_model_file(path)).sha256 == choice.variant:
                 return file
-            seen = seen or path
+        except (EdgeInferError, OSError):
+            pass
+        seen = seen or path
     if seen is not None:
         return f"its {choice.precision} variant {seen} has changed since"
     return f"its {choice.precision} variant {choice.path} is missing; name it with --variant"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import mmap
 from collections.abc import Iterator, Sequence
@@ -97,7 +98,8 @@ def _beside(asked: Variant) -> Iterator[Variant]:
             # It may be the source of the one that was asked for: only its hash can tell.
             if not asked.source_sha256:
                 continue
-            hashed += path.stat().st_size if path.is_file() else 0
+            with contextlib.suppress(OSError):
+                hashed += path.stat().st_size
             if hashed > _MOST_HASHED_BYTES:
                 continue
         try:
@@ -111,6 +113,8 @@ def _beside(asked: Variant) -> Iterator[Variant]:
 def _said(path: Path) -> dict[str, str]:
     """The texts of the spec that a model carries; empty where it carries none that can be read."""
     try:
+        if not path.is_file():
+            return {}  # to open a pipe would wait for who writes into it
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             for start, end in _fields(data, 0, len(data), _METADATA_PROPS):
                 if end - start > _MOST_METADATA_BYTES:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeinfer.errors import InputError
+from edgeinfer.errors import InputError, ProviderError
 from edgeinfer.frames import Array, Arrays
 from edgeinfer.providers.ort import run_error
 from edgeinfer.spec import TensorSpec
@@ -85,8 +85,10 @@ class OrtBinding:
             `{name: array}`: views that hold until the next run.
 
         Raises:
-            ProviderError: if ONNX Runtime fails.
+            ProviderError: if ONNX Runtime fails, or the binding is closed.
         """
+        if self._io is None:
+            raise ProviderError("Running the model failed: it is closed.")
         try:
             self._session.run_with_iobinding(self._io, self._run_options)
         except Exception as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,13 @@ from edgeinfer.timing import now_ns
 class DeviceBinding:
     """ONNX Runtime's IOBinding over buffers on a GPU, fed from numpy buffers on the host.
 
-    The device's buffers keep their addresses from run to run, as CUDA graphs need it. An output
-    whose shape is not known is allocated by ONNX Runtime in each run.
+    An output whose shape is not known is allocated by ONNX Runtime in each run.
 
     Args:
         memory: ONNX Runtime's name of the device's memory (``cuda``) and the device's index.
+
+    Raises:
+        ProviderError: if the device has no room for the buffers.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class DeviceBinding:
 
     def _bind_input(self, name: str, buffer: Array) -> None:
         self._inputs[name] = buffer
-        value = self._ort.OrtValue.ortvalue_from_numpy(buffer, *self._memory)
+        value = self._made(self._ort.OrtValue.ortvalue_from_numpy, buffer)
         self._on_device[name] = value
         self._io.bind_ortvalue_input(name, value)
 
@@ -65,12 +67,20 @@ class DeviceBinding:
         for spec in self._outputs:
             shape = spec.shape
             if fixed and all(isinstance(size, int) for size in shape) and 0 not in shape:
-                value = self._ort.OrtValue.ortvalue_from_shape_and_type(
-                    list(shape), np.dtype(spec.dtype).type, *self._memory
+                value = self._made(
+                    self._ort.OrtValue.ortvalue_from_shape_and_type,
+                    list(shape),
+                    np.dtype(spec.dtype).type,
                 )
                 self._io.bind_ortvalue_output(spec.name, value)
             else:
                 self._io.bind_output(spec.name, *self._memory)
+
+    def _made(self, make: Callable[..., Any], *arguments: object) -> Any:
+        try:
+            return make(*arguments, *self._memory)
+        except Exception as error:
+            raise run_error(error) from error
 
     def rebind(self, feed: Arrays) -> None:
         """Take arrays as they are; an input of another shape than before gets another buffer."""

@@ -213,7 +213,7 @@ TENSORRT = TensorrtProvider(
         "trt_bf16_enable": "bf16",
         "trt_fp16_enable": "fp16",
     },
-    tuned=({"trt_fp16_enable": "1"}, {"trt_cuda_graph_enable": "1"}),
+    tuned=({"trt_fp16_enable": "1"},),
     memory="cuda",
     list_devices=devices,
     list_versions=versions,

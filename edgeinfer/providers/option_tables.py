@@ -61,7 +61,6 @@ CUDA: Mapping[str, Rule] = {
     "cudnn_conv_use_max_workspace": _FLAG,
     "cudnn_conv1d_pad_to_nc1d": _FLAG,
     "do_copy_in_default_stream": _FLAG,
-    "enable_cuda_graph": _FLAG,
     "enable_skip_layer_norm_strict_mode": _FLAG,
     "fuse_conv_bias": _FLAG,
     "prefer_nhwc": _FLAG,
@@ -93,7 +92,6 @@ TENSORRT: Mapping[str, Rule] = {
     "trt_build_heuristics_enable": _FLAG,
     "trt_sparsity_enable": _FLAG,
     "trt_detailed_build_log": _FLAG,
-    "trt_cuda_graph_enable": _FLAG,
     "trt_engine_hw_compatible": _FLAG,
     "trt_op_types_to_exclude": text,
     "trt_profile_min_shapes": shapes,
@@ -110,7 +108,6 @@ TENSORRT_RTX: Mapping[str, Rule] = {
     "nv_profile_opt_shapes": shapes,
     "nv_multi_profile_enable": _FLAG,
     "nv_use_external_data_initializer": _FLAG,
-    "enable_cuda_graph": _FLAG,
 }
 
 OPENVINO: Mapping[str, Rule] = {

@@ -84,7 +84,8 @@ class Vetting:
                 f"it again from its source."
             )
         if answer["opened"]:
-            cache.note("vetted", self._file.sha256, {**self._known, self._runtime: True})
+            known = cache.recall("vetted", self._file.sha256) or {}
+            cache.note("vetted", self._file.sha256, {**known, self._runtime: True})
 
     def close(self) -> None:
         """End the child if it still runs."""

@@ -250,7 +250,9 @@ def test_a_sealed_plan_with_a_value_that_means_nothing_is_not_used(path: Path, k
 
 def test_a_variant_runs_by_the_plan_only(path: Path, make_model: MakeModel) -> None:
     small = coarser(make_model, path)
-    assert opened(path, variants=(small,)) == ("default", "")
+    source, note = opened(path, variants=(small,))
+    assert source == "default"
+    assert "--variant names what a stored plan may choose" in note
     sha = open_model_file(small).sha256
     plan_for(path, variant=sha, path=small.resolve(), precision="int8")
     with edgeinfer.load(path) as model:
@@ -312,3 +314,10 @@ def test_a_file_that_is_named_and_is_no_variant_is_refused(
         find_variants(open_model_file(path), (stranger,))
     with pytest.raises(ModelFileError, match="does not exist"):
         find_variants(open_model_file(path), (path.parent / "nowhere.onnx",))
+
+
+def test_a_variant_that_is_none_is_refused_though_no_plan_asks_for_it(
+    brightness_model: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelFileError):
+        open_model(brightness_model, LoadOptions(variants=(tmp_path / "missing.onnx",)))

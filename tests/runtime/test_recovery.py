@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -10,8 +11,8 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
-from edgeinfer.errors import ProviderError
-from edgeinfer.frames import Arrays
+from edgeinfer.errors import InputError, ProviderError
+from edgeinfer.frames import Arrays, frame_from_array
 from edgeinfer.model import LoadOptions, Model, open_model
 from edgeinfer.model.recovery import Recovery
 from edgeinfer.pipeline import Run, RunOptions
@@ -165,6 +166,59 @@ def test_a_fallback_that_was_allowed_is_visible_everywhere(
     assert summary["flags"] == ["fallback"]
     assert summary["requested_provider"] == "cuda"
     assert "CUDA failure 719" in summary["skipped_providers"]["cuda"]
+
+
+def test_the_broken_session_is_let_go_before_its_successor_is_opened(
+    brightness_model: Path,
+    failing: Callable[[str, int], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with opened(brightness_model, "cpu") as model:
+        label(model)
+        broken = weakref.ref(model._own_lane()._binding)
+        alive: list[bool] = []
+        reopen = select.Selected.reopen
+
+        def watched(self: select.Selected) -> select.Selected:
+            binding = broken()
+            alive.append(binding is not None and binding._session is not None)
+            return reopen(self)
+
+        monkeypatch.setattr(select.Selected, "reopen", watched)
+        failing(OUT_OF_MEMORY, 1)
+        assert label(model) == "bright"
+    assert alive == [False]
+
+
+def test_a_closed_model_is_not_opened_again(
+    brightness_model: Path, accelerator: Accelerator
+) -> None:
+    model = opened(brightness_model, "cuda")
+    lane = model.lane()
+    frame = frame_from_array(PICTURE)
+    lane.predict(frame)
+    model.close()
+    with pytest.raises(InputError, match="closed"):
+        lane.predict(frame)
+    assert accelerator.opened == 1
+
+
+def test_another_file_at_the_same_path_is_not_opened_in_its_place(
+    brightness_model: Path, failing: Callable[[str, int], None], accelerator: Accelerator
+) -> None:
+    with opened(brightness_model, "cuda", allow_fallback=True) as model:
+        brightness_model.write_bytes(brightness_model.read_bytes() + b"\x08\x08")
+        failing(DEVICE_LOST, 1)
+        with pytest.raises(ProviderError, match="was changed since it was opened"):
+            model(PICTURE)
+
+
+def test_raw_outputs_come_from_the_successor_too(
+    brightness_model: Path, failing: Callable[[str, int], None]
+) -> None:
+    with opened(brightness_model, "cpu") as model:
+        failing(OUT_OF_MEMORY, 1)
+        assert model.raw(PICTURE)["logits"].shape == (1, 2)
 
 
 def test_rebuilding_is_bounded_in_time(
