@@ -166,11 +166,7 @@ def _open_planned(
     notes: tuple[str, ...],
 ) -> Session:
     choice = plan.choice
-    threads, lanes = choice.threads, choice.lanes
-    if options.recording and plan.document["objective"] != "throughput":
-        # What answers one frame soonest may leave processors idle, which a recording need not.
-        threads = max(threads, threads_of(options))
-        lanes = options.lanes_on(choice.provider.partition(":")[0], threads)
+    threads, lanes = _shared_out(plan, options)
     opened, fed = running, None
     if choice.preprocess == "graph":
         path, spec = embedded_file(running, ModelSpec("tensor", "tensor", inputs=plan.inputs))
@@ -196,8 +192,8 @@ def _open_planned(
         note = f"the stored plan is used: {plan.text()}"
         if running is not file:
             note += f"; {running.path} runs in place of {file.path}"
-        if (threads, lanes) != (choice.threads, choice.lanes):
-            note += f"; on {threads} threads, {lanes} frames at once, as the whole counts"
+        if lanes != choice.lanes:
+            note += f"; {lanes} frames at once on {threads} threads, since only the whole counts"
         inputs = plan.graph_inputs if fed else selected.engine.inputs
         session = Session(
             file,
@@ -220,6 +216,16 @@ def _open_planned(
         selected.engine.close()
         raise
     return session
+
+
+def _shared_out(plan: StoredPlan, options: LoadOptions) -> tuple[int, int]:
+    """Threads of the process, and how many inferences share them."""
+    choice = plan.choice
+    if not options.recording or plan.document["objective"] == "throughput":
+        return choice.threads, choice.lanes
+    # What answers one frame soonest may leave processors idle, which a recording need not.
+    threads = max(choice.threads, threads_of(options))
+    return threads, options.lanes_on(choice.provider.partition(":")[0], threads)
 
 
 def _vetted(file: ModelFile, opening: Callable[[], Selected]) -> Selected:

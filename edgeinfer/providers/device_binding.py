@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from edgeinfer.errors import ProviderError
 from edgeinfer.frames import Array, Arrays
-from edgeinfer.providers.binding import allocate, refuse_exotic
+from edgeinfer.providers.binding import OrtBinding
 from edgeinfer.providers.ort import run_error
 from edgeinfer.spec import TensorSpec
 from edgeinfer.timing import now_ns
 
 
-class DeviceBinding:
+class DeviceBinding(OrtBinding):
     """ONNX Runtime's IOBinding over buffers on a GPU, fed from numpy buffers on the host.
 
     An output whose shape is not known is allocated by ONNX Runtime in each run.
@@ -35,30 +36,15 @@ class DeviceBinding:
         shapes: Mapping[str, tuple[int, ...]],
         memory: tuple[str, int],
     ) -> None:
-        self._ort = ort
-        self._session = session
+        self._values = ort.OrtValue
         self._memory = memory
-        self._run_options = ort.RunOptions()
-        self._io = session.io_binding()
-        self._outputs = outputs
-        self._inputs: dict[str, Array] = {}
         self._on_device: dict[str, Any] = {}
         self._transfers: tuple[int | None, int | None] = (None, None)
-        for spec in inputs:
-            refuse_exotic("input", spec)
-            self._bind_input(spec.name, allocate("input", spec, shapes[spec.name]))
-        for spec in outputs:
-            refuse_exotic("output", spec)
-        self._bind_outputs(fixed={spec.name: spec.shape for spec in inputs} == dict(shapes))
-
-    @property
-    def inputs(self) -> Arrays:
-        """`{name: array}`: C-contiguous buffers on the host, copied to the device by every run."""
-        return self._inputs
+        super().__init__(ort, session, inputs, outputs, shapes)
 
     def _bind_input(self, name: str, buffer: Array) -> None:
         self._inputs[name] = buffer
-        value = self._made(self._ort.OrtValue.ortvalue_from_numpy, buffer)
+        value = self._made(self._values.ortvalue_from_numpy, buffer)
         self._on_device[name] = value
         self._io.bind_ortvalue_input(name, value)
 
@@ -67,11 +53,8 @@ class DeviceBinding:
         for spec in self._outputs:
             shape = spec.shape
             if fixed and all(isinstance(size, int) for size in shape) and 0 not in shape:
-                value = self._made(
-                    self._ort.OrtValue.ortvalue_from_shape_and_type,
-                    list(shape),
-                    np.dtype(spec.dtype).type,
-                )
+                kind = np.dtype(spec.dtype).type
+                value = self._made(self._values.ortvalue_from_shape_and_type, list(shape), kind)
                 self._io.bind_ortvalue_output(spec.name, value)
             else:
                 self._io.bind_output(spec.name, *self._memory)
@@ -82,16 +65,6 @@ class DeviceBinding:
         except Exception as error:
             raise run_error(error) from error
 
-    def rebind(self, feed: Arrays) -> None:
-        """Take arrays as they are; an input of another shape than before gets another buffer."""
-        for name, array in feed.items():
-            buffer = self._inputs[name]
-            if buffer.shape != array.shape:
-                self._bind_input(name, np.array(array, order="C"))
-                self._bind_outputs(fixed=False)
-            else:
-                np.copyto(buffer, array)
-
     def run(self) -> Arrays:
         """Copy the inputs to the device, run, copy the outputs back.
 
@@ -99,8 +72,10 @@ class DeviceBinding:
             `{name: array}`, the host's own.
 
         Raises:
-            ProviderError: if ONNX Runtime fails.
+            ProviderError: if ONNX Runtime fails, or the binding is closed.
         """
+        if self._io is None:
+            raise ProviderError("Running the model failed: it is closed.")
         started = now_ns()
         try:
             for name, buffer in self._inputs.items():
@@ -122,11 +97,7 @@ class DeviceBinding:
         """What copying to and from the device took in the last run, both inside `run`."""
         return self._transfers
 
-    def interrupt(self) -> None:
-        """Make a run that is under way fail; any thread may call it."""
-        self._run_options.terminate = True
-
     def close(self) -> None:
         """Let the buffers go; a second call does nothing."""
-        self._session = self._io = None
+        super().close()
         self._on_device.clear()

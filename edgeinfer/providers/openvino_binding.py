@@ -33,7 +33,10 @@ class OpenVinoBinding:
         shapes: Mapping[str, tuple[int, ...]],
     ) -> None:
         self._tensor = need("openvino").Tensor
-        self._request: Any = program.create_infer_request()
+        try:
+            self._request: Any = program.create_infer_request()
+        except Exception as error:
+            raise _run_error(error) from error
         self._interrupted = False
         names = [spec.name for spec in inputs]
         self._ports = dict(zip(names, ports_of(program.inputs, names), strict=True))
@@ -122,3 +125,12 @@ class OpenVinoBinding:
     def close(self) -> None:
         """Let the buffers go; a second call does nothing."""
         self._request = None
+
+
+def _run_error(error: Exception) -> ProviderError:
+    from edgeinfer.providers.openvino_runtime import message_of
+
+    why = failures.explain(str(error))
+    return ProviderError(
+        f"Running the model failed: {message_of(error)}." + (f" That is: {why}." if why else "")
+    )

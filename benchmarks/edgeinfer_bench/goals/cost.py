@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 
@@ -88,7 +89,18 @@ def _cost(
             alone.append(round(median(taken)))
 
         interleave({"edgeinfer": frames, "plain": raw}, rounds=count, warmup=2)
-    latencies, alone = latencies[-count:], alone[-count:]
+    name = f"own cost per frame, {what}, {threads} thread(s)"
+    return _goal(name, latencies[-count:], alone[-count:], stages, bound_ms, share)
+
+
+def _goal(
+    name: str,
+    latencies: list[int],
+    alone: list[int],
+    stages: Mapping[str, list[int]],
+    bound_ms: float,
+    share: float,
+) -> Goal:
     added = difference(alone, latencies)
     base = median(alone)
     detail = {
@@ -97,10 +109,10 @@ def _cost(
         "frame latency": format_ns(median(latencies)),
         "InferenceSession.run": format_ns(base),
         **{stage: format_ns(median(kept)) for stage, kept in stages.items()},
-        "rounds": f"{count} of {_BLOCK} frames each",
+        "rounds": f"{len(alone)} of {_BLOCK} frames each",
     }
     return Goal(
-        f"own cost per frame, {what}, {threads} thread(s)",
+        name,
         added.ns / 1e6,
         max(bound_ms, share * base / 1e6),
         "ms",
