@@ -6,12 +6,13 @@ import importlib.util
 import json
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from edgeinfer.child import Child
 from edgeinfer.doctor.box import Box
 from edgeinfer.doctor.finding import Finding, fail, ok, warn
 
@@ -59,11 +60,17 @@ PACKAGES = (
 
 def check(box: Box) -> Iterator[Finding]:
     """Import each package and compare its version with the floor; what is well shares a line."""
-    from edgeinfer.child import Child
-
     children = {
         package.name: Child(str(_CHILD), [package.name]) for package in PACKAGES if package.native
     }
+    try:
+        yield from _judged(box, children)
+    finally:
+        for child in children.values():
+            child.close()
+
+
+def _judged(box: Box, children: Mapping[str, Child]) -> Iterator[Finding]:
     jetson = box.text("etc/nv_tegra_release") is not None
     well = []
     for package in PACKAGES:

@@ -51,12 +51,21 @@ def probe_all() -> list[dict[str, Any]]:
         whether it said that it can and was tried; `version` of what opens models; `versions` of
         everything that results depend on; `devices`.
     """
+    started: list[Child] = []
     with ThreadPoolExecutor(max_workers=min(4, usable_cpus())) as pool:
-        return list(pool.map(_probe, PROVIDERS))
+        try:
+            return list(pool.map(lambda name: _probe(name, started), PROVIDERS))
+        except BaseException:  # Ctrl-C does not wait for a driver that hangs
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in started:
+                child.process.kill()
+            raise
 
 
-def _probe(name: str) -> dict[str, Any]:
-    finished = Child("edgeinfer.providers.probe", [name]).wait(_TIMEOUT_S)
+def _probe(name: str, started: list[Child]) -> dict[str, Any]:
+    child = Child("edgeinfer.providers.probe", [name])
+    started.append(child)
+    finished = child.wait(_TIMEOUT_S)
     answer: dict[str, Any] = dict(_UNTOLD)
     lines = finished.stdout.decode(errors="replace").split(_MARK)[1:]
     for line in lines:
