@@ -229,7 +229,7 @@ def main(arguments: list[str]) -> None:
     except CannotDecode as error:
         reason, text = error.reason, str(error)
     except BrokenPipeError:
-        os._exit(0)
+        _end()
     except Exception as error:
         reason, text = messages.FAILED, f"{type(error).__name__}: {error}"
     if reason:
