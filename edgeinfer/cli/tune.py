@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     type=click.FloatRange(1, 86400),
     default=45.0,
     show_default=True,
-    help="Seconds to take; judging by --validation and building engines come on top.",
+    help="Seconds to take; judging by --validation and building engines come on top, and with a "
+    "budget of a few seconds so does opening candidates, which takes what it takes.",
 )
 @click.option(
     "--validation",
@@ -73,6 +74,7 @@ def command(
     was seen to give the same answers. The stored plan is used by every command until the model,
     the box or a version changes.
     """
+    from edgeinfer.errors import EdgeInferError
     from edgeinfer.tune import TuneOptions, tune
 
     asked = TuneOptions(
@@ -94,9 +96,11 @@ def command(
     else:
         print(_text(document))
     if tuned.path is None:
-        say("edgeinfer: the cache refused the plan (read-only or full): it is not stored.")
-    else:
-        say(f"edgeinfer: stored {tuned.path}; --no-plan leaves it unused.")
+        raise EdgeInferError(
+            f"The plan is not stored: {tuned.refused}. Make room or let it be written to, or set "
+            f"EDGEINFER_CACHE to a folder that can be, and tune again."
+        )
+    say(f"edgeinfer: stored {tuned.path}; --no-plan leaves it unused.")
 
 
 def _share(text: str) -> float:
@@ -117,19 +121,44 @@ def _text(document: Mapping[str, Any]) -> str:
         lines.append(f"  {name}: {_limits(limits)}")
     for name, reason in document["skipped_providers"].items():
         lines.append(f"Skipped {name}: {reason}")
-    rows: list[tuple[str, ...]] = [_HEADER]
+    efficiency = document["objective"] == "efficiency"
+    joules = document["statistic"].startswith("energy")
+    rows: list[tuple[str, ...]] = [_header(efficiency)]
     shown = sorted(document["candidates"], key=_order)
-    rows += [_row(item) for item in shown]
-    lines += ["", table(rows)]
+    rows += [_row(item, efficiency, joules) for item in shown]
+    lines += ["", table(rows), _meaning(document["objective"], joules)]
     lines += [f"  {_words(item)}: {item['rejected']}" for item in shown if _broken(item)]
     best = document["best"]
     lines += ["", f"Best for {document['objective']} ({document['statistic']}): {_words(best)}"]
-    if document["speedup"] is not None:
+    agreement, near = ((best["parity"] or {}).get(key) for key in ("agreement", "near"))
+    if agreement is not None and agreement < 1:
+        lines.append(f"It gives {agreement:.1%} of the reference's answers")
+    if near:
+        objects = "1 object" if near == 1 else f"{near:.0f} objects"
+        lines.append(f"{objects} near the score threshold appeared or vanished")
+    if document["speedup"] == 1:
+        lines.append("As good as without a plan")
+    elif document["speedup"] is not None:
         lines.append(f"About {document['speedup']:.1f} times as good as without a plan")
     return "\n".join(lines)
 
 
-_HEADER = ("choice", "measured", "typical", "p90", "p99", "frames/s", "CPU/frame", "")
+def _header(efficiency: bool) -> tuple[str, ...]:
+    cpu = ("CPU/frame",) if efficiency else ()
+    return ("choice", "measured", "cost", "typical", "p90", "p99", "frames/s", *cpu, "")
+
+
+def _meaning(objective: str, joules: bool) -> str:
+    """What the cost of a row is."""
+    of = {
+        "latency": "latency of a frame",
+        "throughput": "time of the pipeline for a frame, all lanes together",
+        "efficiency": f"{'energy' if joules else 'processor time'} of a frame",
+    }[objective]
+    return (
+        f"cost: {of}, the median over blocks; 'times the cost' compares blocks of the same rounds, "
+        f"so that figures of different moments (paced or not) are not set against each other"
+    )
 
 
 def _limits(limits: Mapping[str, Any]) -> str:
@@ -144,13 +173,9 @@ def _limits(limits: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _order(item: Mapping[str, Any]) -> tuple[bool, bool, bool, float]:
-    return (
-        item["rejected"] is not None,
-        item["cost_ns"] is None,
-        not item["paced"],
-        item["cost_ns"] or 0.0,
-    )
+def _order(item: Mapping[str, Any]) -> tuple[bool, bool, float]:
+    """By cost, finalists first: paced frames cost something else than those back to back."""
+    return (item["cost_ns"] is None, not item["paced"], item["cost_ns"] or 0.0)
 
 
 def _broken(item: Mapping[str, Any]) -> bool:
@@ -158,9 +183,10 @@ def _broken(item: Mapping[str, Any]) -> bool:
     return item["rejected"] is not None and item["cost_ns"] is None
 
 
-def _row(item: Mapping[str, Any]) -> tuple[str, ...]:
+def _row(item: Mapping[str, Any], efficiency: bool, joules: bool) -> tuple[str, ...]:
     from edgeinfer.timing import format_ns
 
+    cost = item["cost_ns"]
     times = [format_ns(item[key]) for key in ("typical_ns", "p90_ns", "p99_ns")]
     rate = "-" if item["fps"] is None else f"{item['fps']:.1f}"
     how = "chosen" if item["rejected"] is None else item["rejected"]
@@ -168,9 +194,10 @@ def _row(item: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         _words(item),
         measured,
+        f"{cost / 1e6:.3g} mJ" if joules and cost is not None else format_ns(cost),
         *times,
         rate,
-        format_ns(item["cpu_ns"]),
+        *((format_ns(item["cpu_ns"]),) if efficiency else ()),
         "rejected, see below" if _broken(item) else how,
     )
 

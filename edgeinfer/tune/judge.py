@@ -11,7 +11,16 @@ from edgeinfer.errors import EdgeInferError
 from edgeinfer.tune.candidate import Candidate
 from edgeinfer.tune.frames import Material
 from edgeinfer.tune.options import TuneOptions
-from edgeinfer.tune.parity import LIMITS, NAMES, Answers, compare, objects, rank, why_not
+from edgeinfer.tune.parity import (
+    LIMITS,
+    NAMES,
+    Answers,
+    all_finite,
+    compare,
+    objects,
+    rank,
+    why_not,
+)
 
 _GIVE = "give pictures with objects on them (tune MODEL SOURCE) or labelled data (--validation)"
 
@@ -43,12 +52,18 @@ class Judge:
         """Take the reference's answers.
 
         Raises:
-            EdgeInferError: if it cannot answer.
+            EdgeInferError: if it cannot answer, or what it says is not finite.
         """
         folder = self._begin(self._reference)
         self._answers = self._reference.answers(self.material.count, folder)
+        if not all(all_finite(one) for one in self._answers):
+            raise EdgeInferError(
+                f"What the model itself gives on {self.material.origin} is not finite (NaN or "
+                f"infinite), so no choice can be compared with it and nothing is stored. Give "
+                f"frames on which it works (tune MODEL SOURCE), or mend the model."
+            )
         self.objects = objects(self._answers, self._score) if self._task == "detect" else 0
-        same = compare(self._answers, self._answers, self._score)
+        same = compare(self._answers, self._answers, self._score, LIMITS[0].score)
         self._reference.parity = {"limits": NAMES[0], **same}
         shutil.rmtree(folder)
 
@@ -98,10 +113,11 @@ class Judge:
         if len(given[0].outputs) != len(self._answers[0].outputs):
             return "it has another number of outputs than the reference"
         level = self._level(one)
-        figures = compare(self._answers, given, self._score)
+        figures = compare(self._answers, given, self._score, LIMITS[level].score)
         one.parity = {"limits": NAMES[level], **figures}
         coarser = rank(one.precision) > rank(self._reference.precision)
-        strict = why_not(figures, LIMITS[0])
+        narrow = compare(self._answers, given, self._score, LIMITS[0].score) if level else figures
+        strict = why_not(narrow, LIMITS[0])
         if level == 0 or (strict is None and not coarser):
             return strict
         if self._asked.validation is not None:

@@ -36,7 +36,9 @@ class Limits:
         outputs: largest difference of any output over that output's range; None where answers
             alone are judged.
         agreement: least share of answers that both give: boxes of one class at IoU 0.5, or best
-            classes; of a model whose outputs are plain tensors, see `error`.
+            classes; of a model whose outputs are plain tensors, see `error`. A box that one of the
+            two gives is given by the other, too, where that one's score is no further below the
+            threshold than `score`.
         iou: least mean overlap of the boxes that both give.
         score: largest mean difference of their scores.
         error: largest root-mean-square difference of an output over the reference's own
@@ -104,13 +106,22 @@ def objects(answers: Sequence[Answers], score: float) -> int:
     return sum(int((item.scores >= score).sum()) for item in answers if item.scores is not None)
 
 
+def all_finite(answers: Answers) -> bool:
+    """Whether there is a number in every place of every output."""
+    return all(bool(np.isfinite(x).all()) for x in answers.outputs if x.dtype.kind == "f")
+
+
 def compare(
-    reference: Sequence[Answers], other: Sequence[Answers], score: float
+    reference: Sequence[Answers], other: Sequence[Answers], score: float, within: float
 ) -> dict[str, float | None]:
     """Figures of two models' answers to the same frames; see `Limits`.
 
-    A box counts where either is sure of it; it is found where the other has one of its class, sure
-    or not, so that a score beside the threshold is no disagreement.
+    A box counts where either is sure of it; it is found where the other has one of its class and
+    place, sure or with a score so near the threshold that rounding explains it. How many appeared
+    or vanished in that way is ``near``, None where there are no boxes.
+
+    Args:
+        score: threshold from which on a model is sure. within: how far below that is near.
     """
     figures: dict[str, float | None] = {
         "outputs": max(_difference(a, b) for a, b in zip(reference, other, strict=True)),
@@ -118,10 +129,11 @@ def compare(
         "iou": None,
         "score": None,
         "error": None,
+        "near": None,
     }
     first = reference[0]
     if first.boxes is not None:
-        figures.update(_boxes(reference, other, score))
+        figures.update(_boxes(reference, other, score, within))
     elif first.classes is not None:
         figures.update(_classes(reference, other))
     else:
@@ -198,23 +210,35 @@ def _classes(reference: Sequence[Answers], other: Sequence[Answers]) -> dict[str
 
 
 def _boxes(
-    reference: Sequence[Answers], other: Sequence[Answers], score: float
+    reference: Sequence[Answers], other: Sequence[Answers], score: float, within: float
 ) -> dict[str, float | None]:
+    near = 0
     found: list[float] = []
     overlaps: list[float] = []
     off: list[float] = []
     for a, b in zip(reference, other, strict=True):
         for sure, weak, forward in ((a, b, True), (b, a, False)):
-            pairs, missed = _matched(sure, weak, score)
-            found += [1.0] * len(pairs) + [0.0] * missed
+            pairs, chosen = _matched(sure, weak, score)
+            # Scores are float32: one that is exactly at the limit is within it.
+            given = [pair for pair in pairs if pair[2] >= score - within - 1e-6]
+            found += [1.0] * len(given) + [0.0] * (chosen - len(given))
+            near += sum(lesser < score for _, _, lesser in given)
             if forward:
-                overlaps += [iou for iou, _ in pairs]
-                off += [difference for _, difference in pairs]
-    return {"agreement": _mean(found), "iou": _mean(overlaps), "score": _mean(off)}
+                overlaps += [iou for iou, _, _ in pairs]
+                off += [difference for _, difference, _ in pairs]
+    return {
+        "agreement": _mean(found),
+        "iou": _mean(overlaps),
+        "score": _mean(off),
+        "near": float(near),
+    }
 
 
-def _matched(sure: Answers, weak: Answers, score: float) -> tuple[list[tuple[float, float]], int]:
-    """IoU and difference of scores of every sure box that the other has, and how many it lacks."""
+def _matched(
+    sure: Answers, weak: Answers, score: float
+) -> tuple[list[tuple[float, float, float]], int]:
+    """Of every sure box that the other has at all: IoU, difference of scores, the other's score;
+    and how many sure boxes there are."""
     assert sure.boxes is not None and sure.scores is not None and sure.classes is not None
     assert weak.boxes is not None and weak.scores is not None and weak.classes is not None
     chosen = np.flatnonzero(sure.scores >= score)
@@ -227,8 +251,9 @@ def _matched(sure: Answers, weak: Answers, score: float) -> tuple[list[tuple[flo
         if usable.size and usable.max() >= _IOU:
             best = int(usable.argmax())
             free[best] = False
-            pairs.append((float(row[best]), abs(float(sure.scores[at] - weak.scores[best]))))
-    return pairs, len(chosen) - len(pairs)
+            lesser = float(weak.scores[best])
+            pairs.append((float(row[best]), abs(float(sure.scores[at]) - lesser), lesser))
+    return pairs, len(chosen)
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -19,6 +19,10 @@ from edgeinfer.timing import quantile
 # After so many rounds, who is surely that much slower than the best is let go. Early on only the
 # hopeless: three blocks tell little.
 _RUNGS = {2: 1.5, 3: 1.25, 6: 1.08, 10: 1.03, 16: 1.02, 24: 1.02, 36: 1.02, 54: 1.02}
+# The one that is held goes only for this, and by no fewer rounds: two may fall into one busy
+# moment.
+_HELD_TO = 2.0
+_HELD_ROUNDS = 3
 # Who is worse by less is the same to a user, and the simpler is taken: by the first in any case,
 # by the second where the measurement cannot tell.
 _SAME = 1.01
@@ -83,6 +87,7 @@ def race(
     until: Callable[[], bool] = lambda: False,
     keep: int = 1,
     spare: float = 1.0,
+    hold: str | None = None,
     tell: Callable[[int], None] = lambda done: None,
 ) -> Mapping[str, Standing]:
     """Let contestants measure in turns until one is left, the rounds are over or time is up.
@@ -91,6 +96,7 @@ def race(
         until: whether time is up; asked before every round, and no candidate is judged by fewer
             than two rounds.
         keep: so many are never let go. spare: nor who is slower by less than this factor.
+        hold: nor the one of this name unless it is surely more than twice as slow as the best.
         tell: called with the number of rounds done.
     """
     standings = {one.name: Standing() for one in contestants}
@@ -109,18 +115,21 @@ def race(
                 standing.out, standing.failed = f"measuring it failed: {error}", True
         order = order[1:] + order[:1]
         if done + 1 in _RUNGS:
-            _let_go(standings, max(spare, _RUNGS[done + 1]), keep)
+            _let_go(standings, max(spare, _RUNGS[done + 1]), keep, hold)
         tell(done + 1)
     return standings
 
 
-def _let_go(standings: Mapping[str, Standing], margin: float, keep: int) -> None:
+def _let_go(standings: Mapping[str, Standing], margin: float, keep: int, hold: str | None) -> None:
+    held = standings.get(hold) if hold is not None else None
     living = [item for item in standings.values() if item.out is None and item.blocks]
     ranked = sorted(living, key=lambda item: item.cost_ns)
     for standing in ranked[max(1, keep) :]:
         best = ranked[0]
+        if standing is held and len(standing.blocks) < _HELD_ROUNDS:
+            continue
         compared = ratio(costs(best), costs(standing))
-        if compared.low > margin:
+        if compared.low > (max(margin, _HELD_TO) if standing is held else margin):
             standing.out = f"{compared.ratio:.2f} times the cost of the best"
 
 
@@ -179,6 +188,9 @@ def relative(races: Sequence[Mapping[str, Standing]], base: str, new: str) -> fl
 
     Costs of two races are never compared: the box may have changed in between. Ratios of rounds
     that were shared are multiplied, over as few races as it takes.
+
+    Args:
+        races: what is to be trusted most first.
 
     Returns:
         None where nothing links the two.

@@ -20,8 +20,9 @@ from edgeinfer.tune.frames import material
 from edgeinfer.tune.judge import Judge
 from edgeinfer.tune.options import Progress, TuneOptions
 from edgeinfer.tune.outcome import Outcome, frames_of, statistic, why_second
-from edgeinfer.tune.race import Standing, choose, race, relative, statable
+from edgeinfer.tune.race import Standing, race, relative, statable
 from edgeinfer.tune.space import Space
+from edgeinfer.tune.verdict import busy, settle
 
 _MOST_ALIVE = 8
 # Of the budget: when looking for more to measure ends, and what is left is the finalists'.
@@ -35,7 +36,12 @@ _HELD = 0.8
 _MOST_ROUNDS = 1000
 # One that nobody is left to beat is measured for the record only.
 _ALONE_ROUNDS = 10
-_FINAL_BLOCK_NS = 500_000_000
+# How long a finalist's block lasts at least and at most; in between so long that there are enough
+# rounds to be sure.
+_FINAL_BLOCK_NS = (150_000_000, 500_000_000)
+_FINAL_ROUNDS = 10
+# The default sets the pace of all only while it is no slower than this against the leader.
+_PACE_NEAR = 1.5
 # Of the finalists nobody is let go for less: a worse median may come with a better tail.
 _SPARE = 1.1
 
@@ -45,10 +51,16 @@ class Search:
 
     Args:
         options: how the model is opened apart from what is up for choice.
+        open_inputs: names of inputs of whose shape nothing is known for some dimension.
     """
 
     def __init__(
-        self, space: Space, options: LoadOptions, asked: TuneOptions, tell: Progress
+        self,
+        space: Space,
+        options: LoadOptions,
+        asked: TuneOptions,
+        tell: Progress,
+        open_inputs: Sequence[str] = (),
     ) -> None:
         self._space = space
         self._options = options
@@ -62,6 +74,8 @@ class Search:
         self._reference: Candidate | None = None
         self._judge: Judge | None = None
         self._races: list[Mapping[str, Standing]] = []
+        self._default = space.default().key
+        self._open_inputs = open_inputs
 
     def run(self) -> Outcome:
         """Search.
@@ -75,7 +89,7 @@ class Search:
                 stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeinfer-tune-"))
             )
             stack.callback(self._close)
-            reference = self._open_reference(folder)
+            reference = self._with_hint(folder)
             left = self._explore(self._space.coarse())
             left += self._refine()
             outcome = self._finals(reference)
@@ -95,6 +109,19 @@ class Search:
 
     def _say(self, text: str) -> None:
         self._tell(text, min(1.0, self._used()))
+
+    def _with_hint(self, folder: Path) -> Candidate:
+        """Open the reference; where that fails on arrays of made-up shapes, say what to give."""
+        try:
+            return self._open_reference(folder)
+        except EdgeInferError as error:
+            if not self._open_inputs or self._asked.source or self._asked.validation:
+                raise
+            shapes = " ".join(f"--input-shape {name}:1x..." for name in self._open_inputs)
+            raise EdgeInferError(
+                f"{error} The model leaves dimensions of {', '.join(self._open_inputs)} open, and "
+                f"1 was taken for each: give the shapes that it runs with ({shapes})."
+            ) from error
 
     def _open_reference(self, folder: Path) -> Candidate:
         self._say("opening the reference")
@@ -127,7 +154,7 @@ class Search:
         """How many processes may be alive at once."""
         known = [one.memory_bytes for one in self._tried.values() if one.memory_bytes]
         largest = max(known, default=1 << 28)
-        return max(2, min(_MOST_ALIVE, int(0.6 * _free_bytes() / largest)))
+        return max(3, min(_MOST_ALIVE, int(0.6 * _free_bytes() / largest)))
 
     def _admit(self, choices: Sequence[Choice]) -> int:
         """Open choices that were not tried yet, as many at once as there is room for.
@@ -175,6 +202,7 @@ class Search:
             living,
             rounds=6,
             until=lambda: self._used() > _SEARCH_SHARE,
+            hold=self._default,
             tell=lambda done: self._say(f"measuring {len(living)} candidates"),
         )
         self._races.append(standings)
@@ -197,8 +225,10 @@ class Search:
             left = self._admit(choices)
             self._race()
             ranked = self._ranked()
-            for one in ranked[_LEADERS:]:
-                one.reject(_behind(one, ranked[0]))
+            # The default stays in any case, and one more must find room beside them.
+            for one in ranked[max(1, min(_LEADERS, self._room() - 2)) :]:
+                if one.name != self._default:
+                    one.reject(_behind(one, ranked[0]))
             if self._used() >= _SEARCH_SHARE:
                 return left
         return 0
@@ -208,7 +238,9 @@ class Search:
         spinning = self._asked.objective != "latency"
         while True:
             steps = [
-                step for one in self._ranked() for step in self._space.around(one.choice, spinning)
+                step
+                for one in self._ranked()[:_LEADERS]
+                for step in self._space.around(one.choice, spinning)
             ]
             fresh = [step for step in steps if step.key not in self._tried]
             if not fresh:
@@ -225,7 +257,10 @@ class Search:
             )
             raise EdgeInferError(f"No candidate can be chosen: {reasons}.")
         fps = self._paced(finalists)
-        self._pace.block_ns = _FINAL_BLOCK_NS
+        left_ns = (1.0 - self._used()) * self._asked.budget_s * 1e9
+        least, most = _FINAL_BLOCK_NS
+        wanted = left_ns / (_FINAL_ROUNDS * len(finalists))
+        self._pace.block_ns = round(max(least, min(most, wanted)))
         for one in finalists:
             one.paced = bool(self._pace.interval_ns)
         standings = race(
@@ -233,6 +268,7 @@ class Search:
             rounds=_MOST_ROUNDS if len(finalists) > 1 else _ALONE_ROUNDS,
             until=lambda: self._used() >= 1.0,
             keep=2,
+            hold=self._default,
             spare=_SPARE if self._asked.objective == "latency" else 1.0,
             tell=lambda done: self._say(f"measuring {len(finalists)} finalists"),
         )
@@ -248,13 +284,14 @@ class Search:
             raise EdgeInferError("Every finalist failed while it was measured; tune again.")
         stands = {one.name: standings[one.name] for one in left}
         q = statable(list(stands.values())) if self._asked.objective == "latency" else 0.5
-        name = choose(stands, {one.name: self._space.distance(one.choice) for one in left}, q)
+        simplicity = {one.name: self._space.distance(one.choice) for one in left}
+        name, doubted = settle(stands, simplicity, q, self._default)
         for one in left:
             if one.name != name:
-                one.rejected = why_second(one, self._tried[name])
+                one.rejected = doubted.get(one.name) or why_second(one, self._tried[name])
         return Outcome(
             best=self._tried[name],
-            speedup=relative(self._races, name, self._space.default().key),
+            speedup=relative(self._races[::-1], name, self._default),
             candidates=list(self._tried.values()),
             reference=reference,
             material=self.judge.material,
@@ -264,25 +301,43 @@ class Search:
             ),
             fps=fps,
             seconds=(now_ns() - self._began) / 1e9,
-            notes=self.judge.notes(),
+            notes=[*self.judge.notes(), *self._doubts(name, doubted)],
         )
+
+    def _doubts(self, winner: str, doubted: Mapping[str, str]) -> list[str]:
+        """What a reader must know of the measurement itself."""
+        notes = []
+        if doubted and winner == self._default:
+            notes.append("nothing was surely better than the default, so the default was chosen")
+        if any(busy(race[self._default]) for race in self._races if self._default in race):
+            notes.append("the box was busy while measuring: tune again when it is quiet")
+        return notes
 
     def _finalists(self) -> list[Candidate]:
         """Those near the leader, and the same with idle threads otherwise, which only paced frames
         tell apart."""
         ranked = self._ranked()
         for one in ranked:
-            if _cost(one) > _NEAR * _cost(ranked[0]):
+            if _cost(one) > _NEAR * _cost(ranked[0]) and one.name != self._default:
                 one.reject(_behind(one, ranked[0]))
         twins = [spin for one in self._ranked() for spin in self._space.spins(one.choice)]
         self._admit(twins[: max(1, _FINALISTS - len(self._living()))])
         return self._living()
 
     def _paced(self, finalists: Sequence[Candidate]) -> float | None:
-        """Set the pace: what was asked for, else what every finalist holds, at most a camera's."""
+        """Set the pace: what was asked for, else what every finalist holds, at most a camera's.
+
+        A default that is far behind would slow down all: it does not count.
+        """
         if self._asked.objective == "throughput" or self._asked.fps == 0:
             return None
-        slowest = max(one.frame_ns for one in finalists)
+        leader = min(_cost(one) for one in finalists)
+        counted = [
+            one
+            for one in finalists
+            if one.name != self._default or not _cost(one) > _PACE_NEAR * leader
+        ]
+        slowest = max(one.frame_ns for one in counted)
         fps = self._asked.fps or min(_CAMERA_FPS, _HELD * 1e9 / slowest)
         self._pace.interval_ns = round(1e9 / fps)
         return fps

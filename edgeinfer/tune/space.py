@@ -218,4 +218,4 @@ def _providers(
 def _with_devices(name: str) -> Iterable[str]:
     """The provider's first device by the provider's name alone, the others by theirs."""
     devices = PROVIDERS[name].devices()
-    return [name, *(f"{name}:{device.name}" for device in devices[1:])]
+    return [name, *(device.name for device in devices[1:])]

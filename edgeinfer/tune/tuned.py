@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,15 @@ from typing import Any
 from edgeinfer.artifact import ModelFile, open_model_file, precision_of, read_graph
 from edgeinfer.machine import this_machine
 from edgeinfer.model import LoadOptions, open_session
-from edgeinfer.plan import SCHEMA, Variant, find_variants, sealed, store_plan, versions_of
+from edgeinfer.plan import (
+    SCHEMA,
+    Variant,
+    find_variants,
+    sealed,
+    store_plan,
+    versions_of,
+)
+from edgeinfer.plan.stored import plan_path
 from edgeinfer.results import finite
 from edgeinfer.tune.options import Progress, TuneOptions
 from edgeinfer.tune.outcome import Outcome
@@ -26,10 +35,12 @@ class Tuned:
     Attributes:
         document: the plan with its evidence (schema ``edgeinfer.plan/1``).
         path: where it was stored, None where the cache refused.
+        refused: why it did, with the folder.
     """
 
     document: Mapping[str, Any]
     path: Path | None
+    refused: str | None = None
 
 
 def tune(
@@ -58,19 +69,41 @@ def tune(
     tell = progress or (lambda text, share: None)
     file = open_model_file(path)
     tell("looking at the model", 0.0)
-    pictures = _takes_pictures(path, options)
+    pictures, open_inputs = _inputs(path, dataclasses.replace(options, build=asked.build))
     variants = [_with_precision(one) for one in find_variants(file, options.variants)]
     everything = space(variants, options, asked.objective == "throughput", pictures)
-    outcome = Search(everything, options, asked, tell).run()
+    outcome = Search(everything, options, asked, tell, open_inputs).run()
     document = sealed(_document(file, options, asked, everything, outcome))
-    return Tuned(document, store_plan(file.sha256, document))
+    stored = store_plan(file.sha256, document)
+    return Tuned(document, stored, None if stored else _why_refused(plan_path(file.sha256).parent))
 
 
-def _takes_pictures(path: Path, options: LoadOptions) -> bool:
-    """Whether preprocessing can move at all; it also says at once what is wrong with the model."""
+def _why_refused(folder: Path) -> str:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(1 << 16))
+    except OSError as error:
+        return f"{folder} refuses it ({error.strerror or error})"
+    return f"{folder} refused it a moment ago"
+
+
+def _inputs(path: Path, options: LoadOptions) -> tuple[bool, list[str]]:
+    """Whether preprocessing can move at all, and which tensors leave dimensions open.
+
+    It also says at once what is wrong with the model.
+    """
     session = open_session(path, dataclasses.replace(options, use_plan=False, preprocess="host"))
     try:
-        return any(item.kind == "image" for item in session.resolve(options).inputs)
+        pictures = [item.name for item in session.resolve(options).inputs if item.kind == "image"]
+        unknown = [
+            item.name
+            for item in session.graph_inputs
+            if item.name not in pictures
+            and item.name not in options.input_shapes
+            and not all(isinstance(size, int) for size in item.shape)
+        ]
+        return bool(pictures), unknown
     finally:
         session.selected.engine.close()
 

@@ -277,6 +277,7 @@ def test_the_command_prints_a_table_or_the_document(
     arguments = ["tune", str(detector), "--budget", str(SHORT), "--threads", "1"]
     assert main(arguments) == 0
     out, err = capsys.readouterr()
+    assert "cost: latency of a frame" in out and "CPU/frame" not in out
     assert "Limits:" in out and "Best for latency" in out and "1 thread" in out
     assert "stored" in err
     assert main([*arguments, "--format", "json"]) == 0
@@ -288,6 +289,45 @@ def test_the_command_prints_a_table_or_the_document(
     assert main(["inspect", str(detector), "--threads", "2", "--format", "json"]) == 0
     (note,) = json.loads(capsys.readouterr().out)["plan"]["notes"]
     assert "threads 2 instead of 1" in note
+
+
+def test_a_plan_that_cannot_be_stored_is_a_failure(
+    detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    assert main(["tune", str(detector), "--budget", str(SHORT), "--threads", "1"]) == 1
+    out, err = capsys.readouterr()
+    assert "Best for latency" in out
+    assert "not stored" in err and str(tmp_path / "cache") in err and "Not a directory" in err
+
+
+def test_what_is_not_finite_is_no_measure(make_model: Any, tmp_path: Path) -> None:
+    path = make_model("net (float[1, 4] x) => (float[1, 4] y) { z = Neg(x) y = Log(z) }")
+    with pytest.raises(EdgeInferError, match="not finite"):
+        tune(path, asked=TuneOptions(budget_s=SHORT))
+    assert plans(tmp_path) == []
+
+
+def test_open_dimensions_that_do_not_run_are_asked_for(make_model: Any) -> None:
+    path = make_model(
+        "net (float[1, N] x) => (float[1, M] y)\n"
+        "<int64[2] shape = {-1, 5}> { y = Reshape(x, shape) }"
+    )
+    with pytest.raises(EdgeInferError, match="--input-shape x:1x"):
+        tune(path, asked=TuneOptions(budget_s=SHORT))
+    document = tune(
+        path, LoadOptions(input_shapes={"x": (1, 5)}), TuneOptions(budget_s=SHORT)
+    ).document
+    assert document["best"]["frames"] > 0
+
+
+def test_the_default_is_measured_to_the_end(detector: Path) -> None:
+    document = tune(detector, LoadOptions(provider="cpu"), TuneOptions(budget_s=SHORT)).document
+    default = document["candidates"][0]
+    assert default["frames"] > 0
+    assert document["speedup"] is not None
+    if default["rejected"] is not None:
+        assert "times the cost of the best" in default["rejected"]
 
 
 def test_the_command_refuses_what_it_cannot_read(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgeinfer.tune.parity import LIMITS, Answers, compare, objects, rank, why_not
+from edgeinfer.tune.parity import LIMITS, Answers, all_finite, compare, objects, rank, why_not
 
 BOXES = np.array([[10, 10, 50, 50], [100, 100, 200, 180], [300, 40, 340, 90]], np.float32)
 SCORES = np.array([0.9, 0.6, 0.26], np.float32)
@@ -28,7 +28,7 @@ def classes(best: int, score: float = 0.8) -> Answers:
 
 
 def verdict(other: list[Answers], reference: list[Answers], level: int) -> str | None:
-    return why_not(compare(reference, other, 0.25), LIMITS[level])
+    return why_not(compare(reference, other, 0.25, LIMITS[level].score), LIMITS[level])
 
 
 def test_the_same_answers_are_within_every_limit() -> None:
@@ -59,8 +59,35 @@ def test_boxes_are_judged_apart_from_scores_that_look_fine() -> None:
 
 def test_a_score_beside_the_threshold_is_no_disagreement() -> None:
     below = detections(np.array([0.88, 0.61, 0.24], np.float32))
-    assert compare([detections()], [below], 0.25)["agreement"] == 1.0
+    assert compare([detections()], [below], 0.25, 0.03)["agreement"] == 1.0
     assert verdict([below], [detections()], 2) is None
+
+
+def test_a_box_that_falls_well_below_the_threshold_is_missing() -> None:
+    """The planted fault: any box of at least half the threshold used to be forgiven."""
+    gone = detections(np.array([0.9, 0.6, 0.2], np.float32))
+    for one, other in ((detections(), gone), (gone, detections())):
+        strict = compare([one], [other], 0.25, 0.03)
+        assert strict["agreement"] == pytest.approx(4 / 5)
+        assert strict["near"] == 0
+        wide = compare([one], [other], 0.25, 0.1)
+        assert (wide["agreement"], wide["near"]) == (1.0, 1)
+    assert "answers" in str(verdict([gone], [detections()], 1))
+
+
+def test_objects_that_appear_or_vanish_beside_the_threshold_are_counted() -> None:
+    reference = detections(np.array([0.9, 0.24, 0.26], np.float32))
+    other = detections(np.array([0.9, 0.26, 0.24], np.float32))
+    figures = compare([reference], [other], 0.25, 0.03)
+    assert (figures["agreement"], figures["near"]) == (1.0, 2)
+    assert compare([reference], [reference], 0.25, 0.03)["near"] == 0
+    assert compare([classes(1)], [classes(1)], 0.25, 0.03)["near"] is None
+
+
+def test_what_is_not_finite_is_found() -> None:
+    assert all_finite(detections())
+    assert not all_finite(detections(np.array([0.9, np.nan, 0.1], np.float32)))
+    assert not all_finite(detections(np.array([0.9, np.inf, 0.1], np.float32)))
 
 
 def test_boxes_that_only_the_candidate_sees_count_against_it() -> None:
@@ -70,20 +97,20 @@ def test_boxes_that_only_the_candidate_sees_count_against_it() -> None:
         np.array([0, 0, 2, 1]),
         np.insert(BOXES, 1, [400, 400, 450, 450], axis=0).astype(np.float32),
     )
-    figures = compare([detections()], [more], 0.25)
+    figures = compare([detections()], [more], 0.25, 0.1)
     assert figures["agreement"] == pytest.approx(6 / 7)
     assert "answers" in str(why_not(figures, LIMITS[2]))
 
 
 def test_another_class_is_another_answer() -> None:
     other = detections(classes=np.array([0, 0, 1]))
-    assert compare([detections()], [other], 0.25)["agreement"] == pytest.approx(4 / 6)
+    assert compare([detections()], [other], 0.25, 0.1)["agreement"] == pytest.approx(4 / 6)
 
 
 def test_best_classes_are_counted() -> None:
     reference = [classes(index % 4) for index in range(10)]
     most = [*reference[:9], classes(0)]
-    assert compare(reference, most, 0.0)["agreement"] == 0.9
+    assert compare(reference, most, 0.0, 0.1)["agreement"] == 0.9
     assert verdict(most, reference, 2) is None
     assert verdict([*reference[:8], classes(3), classes(2)], reference, 2) is not None
 

@@ -11,6 +11,7 @@ import pytest
 from edgeinfer.errors import ProviderError
 from edgeinfer.testing import FakeClock
 from edgeinfer.tune.race import Block, Standing, choose, race, relative, statable
+from edgeinfer.tune.verdict import busy, settle
 
 Drift = Callable[[int], float]
 
@@ -165,6 +166,88 @@ def test_the_tail_decides_where_it_may_be_stated() -> None:
 @pytest.mark.parametrize(("samples", "q"), [(10, 0.5), (99, 0.5), (100, 0.9), (1000, 0.99)])
 def test_a_quantile_is_stated_only_where_enough_lies_beyond(samples: int, q: float) -> None:
     assert statable([Standing([Block(1, (1,) * samples)])]) == q
+
+
+class Disturbed(Faked):
+    """One that falls into busy moments: so many of its first blocks take ten times as long."""
+
+    busy_blocks = 2
+
+    def block(self) -> Block:
+        block = super().block()
+        share = 10 if self.blocks <= self.busy_blocks else 1
+        return Block(block.cost_ns * share, tuple(share * one for one in block.samples_ns))
+
+
+def test_the_default_outlives_a_busy_moment() -> None:
+    clock = FakeClock()
+    contestants = [Disturbed("default", clock, 10_000_000), Faked("a", clock, 12_000_000)]
+    assert race(contestants, rounds=12)["default"].out is not None
+    contestants = [Disturbed("default", clock, 10_000_000), Faked("a", clock, 12_000_000)]
+    standings = race(contestants, rounds=12, hold="default")
+    assert standings["default"].out is None
+    assert busy(standings["default"]) and not busy(standings["a"])
+
+
+def test_the_default_goes_only_where_it_is_surely_twice_as_slow() -> None:
+    clock = FakeClock()
+    fast = Faked("fast", clock, 10_000_000)
+    kept = race([fast, Faked("default", clock, 19_000_000)], rounds=12, hold="default")
+    assert kept["default"].out is None
+    gone = race([fast, Faked("default", clock, 30_000_000)], rounds=12, hold="default")
+    assert gone["default"].out is not None and len(gone["default"].blocks) == 3
+
+
+def settled(times: dict[str, int], noise: float, rounds: int, q: float = 0.5) -> tuple[str, str]:
+    clock = FakeClock()
+    contestants = [Faked(name, clock, ns, noise=noise) for name, ns in times.items()]
+    standings = race(contestants, rounds=rounds, keep=len(times))
+    name, doubted = settle(standings, dict.fromkeys(times, 0.0), q, "default")
+    return name, doubted.get("other", "")
+
+
+def test_only_who_is_surely_better_dethrones_the_default() -> None:
+    assert settled({"default": 10_000_000, "other": 9_000_000}, 0.03, 12) == ("other", "")
+    assert settled({"default": 10_000_000, "other": 9_000_000}, 0.03, 12, 0.9)[0] == "other"
+
+
+@pytest.mark.parametrize(
+    ("costs_ns", "why"),
+    [
+        ((90, 130, 80, 140, 80, 120), ""),  # its median is worse: nothing to doubt
+        ((60, 150, 70, 140, 70, 90), "not surely better than the default"),  # leads by luck
+    ],
+)
+def test_whoever_leads_by_luck_does_not_dethrone_the_default(
+    costs_ns: tuple[int, ...], why: str
+) -> None:
+    standings = {
+        "default": Standing([Block(100)] * 6),
+        "other": Standing([Block(cost) for cost in costs_ns]),
+    }
+    name, doubted = settle(standings, {"default": 0.0, "other": 4.0}, 0.5, "default")
+    assert name == "default"
+    assert doubted.get("other", "")[: len(why)] == why and bool(doubted) == bool(why)
+
+
+def test_few_rounds_need_a_clear_lead() -> None:
+    near = {"default": 10_000_000, "other": 9_000_000}
+    assert settled(near, 0.01, 2)[0] == "default"
+    assert settled({"default": 10_000_000, "other": 4_000_000}, 0.01, 2)[0] == "other"
+
+
+def test_without_the_default_the_best_wins() -> None:
+    assert settled({"a": 10_000_000, "other": 9_000_000}, 0.0, 2) == ("other", "")
+
+
+def test_the_next_best_has_its_chance_where_the_best_is_doubted() -> None:
+    standings = {
+        "default": Standing([Block(100)] * 6),
+        "lucky": Standing([Block(cost) for cost in (60, 150, 70, 140, 70, 75)]),
+        "other": Standing([Block(90)] * 6),
+    }
+    name, doubted = settle(standings, dict.fromkeys(standings, 0.0), 0.5, "default")
+    assert name == "other" and list(doubted) == ["lucky"]
 
 
 def test_who_never_met_is_compared_through_those_who_met_both() -> None:
