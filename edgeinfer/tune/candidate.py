@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -232,9 +232,3 @@ class Candidate:
 
 def _between(wanted: int, least: int) -> int:
     return max(least, min(_MOST_FRAMES, int(wanted)))
-
-
-def close_all(candidates: Sequence[Candidate]) -> None:
-    """End every process."""
-    for one in candidates:
-        one.close()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +81,7 @@ def test_the_grid_holds_every_combination_once(tmp_path: Path) -> None:
 
 
 def test_a_sweep_measures_all_and_two_configurations_race_to_the_end(small: Subject) -> None:
-    with Arena(small, Pace("latency", 0, 5_000_000)) as arena:
+    with closing(Arena(small, Pace("latency", 0, 5_000_000))) as arena:
         total = len(list(grid(arena.space)))
         swept = arena.sweep(2)
         assert swept.measured + swept.refused == total

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from edgeinfer.artifact import open_model_file
 from edgeinfer.errors import EdgeInferError
@@ -169,17 +168,6 @@ class Arena:
     def close(self) -> None:
         """Remove the frames."""
         self._stack.close()
-
-    def __enter__(self) -> Arena:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _together(found: Sequence[tuple[Choice, Standing]]) -> Standing:

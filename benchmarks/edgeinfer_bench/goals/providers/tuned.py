@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from statistics import median
 from typing import Any
@@ -73,7 +74,7 @@ def _beside_sweep(
 ) -> Goal:
     context.say(f"sweeping {item.name}")
     pace = Pace("latency", round(1e9 / plan["fps"]) if plan["fps"] else 0, _BLOCK_NS)
-    with Arena(item, pace) as arena:
+    with closing(Arena(item, pace)) as arena:
         began = now_ns()
         swept = arena.sweep(context.rounds(6))
         sweep_seconds = (now_ns() - began) / 1e9
