@@ -21,7 +21,20 @@ from edgeinfer.errors import UsageError
     "--framework",
     default="auto",
     show_default=True,
-    help="Where SOURCE comes from: auto or onnx.",
+    help="Where SOURCE comes from: auto, onnx, pytorch, keras, ...",
+)
+@click.option("--entry", metavar="MODULE:CALLABLE", help="Builds the PyTorch module of --weights.")
+@click.option("--weights", type=PATH, help="Weights, where they are apart from the program.")
+@click.option(
+    "--input-shape",
+    "input_shapes",
+    multiple=True,
+    metavar="NAME:1x3x640x640",
+    help="Shape of an input that SOURCE leaves open; a word in place of a number keeps that "
+    "dimension open. Repeatable.",
+)
+@click.option(
+    "--trust-pickle", is_flag=True, help="Let code that lies inside SOURCE run, in a child process."
 )
 @click.option(
     "--precision", default="fp32", show_default=True, help="fp32, or int8 with --calibration."
@@ -51,6 +64,10 @@ def command(
     source: Path,
     output: Path,
     framework: str,
+    entry: str | None,
+    weights: Path | None,
+    input_shapes: tuple[str, ...],
+    trust_pickle: bool,
     precision: str,
     target: str,
     calibration: Path | None,
@@ -79,6 +96,10 @@ def command(
             validation=validation,
             max_drop=_share(max_drop),
             framework=framework,
+            entry=entry,
+            weights=weights,
+            input_shapes=dict(_shape(text) for text in input_shapes),
+            trust_pickle=trust_pickle,
             spec=spec,
             task=task,
             head=head,
@@ -106,6 +127,14 @@ def _share(text: str | None) -> float | None:
     except ValueError as error:
         raise UsageError(f"--max-drop takes a share such as 1%, not '{text}'.") from error
     return value / 100 if text.endswith("%") else value
+
+
+def _shape(text: str) -> tuple[str, tuple[int | str, ...]]:
+    name, colon, sizes = text.rpartition(":")
+    shape = tuple(int(size) if size.isdecimal() else size for size in sizes.split("x"))
+    if not colon or not name or not all(shape):
+        raise UsageError(f"--input-shape takes NAME:1x3x640x640, not '{text}'.")
+    return name, shape
 
 
 @contextmanager

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from edgeinfer.datasets import Dataset, open_dataset
@@ -25,7 +26,7 @@ from edgeinfer_export.quantize.calibration import (
 from edgeinfer_export.quantize.session import Session
 from edgeinfer_export.quantize.static import quantize
 from edgeinfer_export.result import Exported
-from edgeinfer_export.sources import SourceModel, open_source_model
+from edgeinfer_export.sources import Request, SourceModel, open_source_model
 from edgeinfer_export.steps.accuracy import check_drop, measure
 from edgeinfer_export.steps.agreement import agreement, agreement_notes
 from edgeinfer_export.steps.clean import clean
@@ -52,6 +53,10 @@ def export(
     validation: str | Path | None = None,
     max_drop: float | None = None,
     framework: str = "auto",
+    entry: str | None = None,
+    weights: str | Path | None = None,
+    input_shapes: Mapping[str, Sequence[int | str]] = MappingProxyType({}),
+    trust_pickle: bool = False,
     spec: ModelSpec | str | Path | None = None,
     task: str | None = None,
     head: str | None = None,
@@ -66,8 +71,8 @@ def export(
     Args:
         source: the trained model.
         output: where the ONNX file goes.
-        precision, target, calibration, calibration_method, validation, max_drop, framework, spec,
-            task, head, labels: see `ExportOptions`.
+        precision, target, calibration, calibration_method, validation, max_drop, framework, entry,
+            weights, input_shapes, trust_pickle, spec, task, head, labels: see `ExportOptions`.
         progress: called with the step's name, what is done and what there is to do.
 
     Raises:
@@ -101,7 +106,22 @@ def run_export(
     _check_paths(source, output)
     tell = progress or _silent
     tell("read", 0, 1)
-    opened = open_source_model(source, options.framework)
+    with tempfile.TemporaryDirectory(prefix="edgeinfer-export-") as folder:
+        request = Request(
+            path=source,
+            folder=Path(folder),
+            weights=options.weights,
+            entry=options.entry,
+            input_shapes=options.input_shapes,
+            trust_pickle=options.trust_pickle,
+        )
+        opened = open_source_model(request, options.framework)
+        return _export(source, output, opened, options, tell)
+
+
+def _export(
+    source: Path, output: Path, opened: SourceModel, options: ExportOptions, tell: Progress
+) -> Exported:
     check_fp32_source(opened.model)
     found = spec_of(opened, options)
     model = clean(opened.model)
@@ -128,7 +148,7 @@ def run_export(
         metric=metric,
         kept_float=kept,
         variants=({"role": "source", "path": str(source), "sha256": opened.sha256},),
-        notes=(*found.notes, *job.data.notes, *notes),
+        notes=(*opened.notes, *found.notes, *job.data.notes, *notes),
     )
 
 
@@ -174,7 +194,7 @@ class _Job:
         import onnx
 
         self.tell("compare", 0, 1)
-        figures = parity(self.source.path, made, self.data)
+        figures = parity(self.source.reference or Session(self.source.path), made, self.data)
         if self.options.precision == "fp32":
             check_fp32(figures)
         metric: dict[str, Mapping[str, float]] = {"before": {}, "after": {}}

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeinfer.errors import UsageError, suggest
 from edgeinfer.spec import ModelSpec
+from edgeinfer_export.sources import SOURCES
 
 PRECISIONS = ("fp32", "int8")
 _LATER_PRECISIONS = ("fp16", "int8-dynamic")
 TARGETS = ("x86-any", "x86-vnni", "arm")
 _LATER_TARGETS = ("tensorrt", "openvino")
-FRAMEWORKS = ("auto", "onnx")
+FRAMEWORKS = ("auto", *SOURCES)
 CALIBRATION_METHODS = ("minmax", "percentile", "entropy")
 
 
@@ -25,6 +27,11 @@ class ExportOptions:
         target: what kind of box INT8 is for: ``x86-any`` (7-bit weights, right on every x86-64),
             ``x86-vnni`` (8-bit weights, wrong without VNNI), ``arm``.
         framework: where the source comes from; ``auto`` looks at the file.
+        entry: ``module:callable`` that returns the PyTorch module which `weights` belong to.
+        weights: a file of weights, where program and weights are apart.
+        input_shapes: input name to shape, for sources that leave it open; a name in place of a
+            number keeps that dimension open in the ONNX file, too.
+        trust_pickle: whether code that lies inside the source may run (in a child process).
         calibration: folder of pictures, or an .npz file, that INT8 ranges are measured on.
         calibration_method: ``minmax``, ``percentile`` or ``entropy``.
         validation: labelled data for the metric before and after.
@@ -38,6 +45,10 @@ class ExportOptions:
     precision: str = "fp32"
     target: str = "x86-any"
     framework: str = "auto"
+    entry: str | None = None
+    weights: Path | None = None
+    input_shapes: Mapping[str, tuple[int | str, ...]] = field(default_factory=dict)
+    trust_pickle: bool = False
     calibration: Path | None = None
     calibration_method: str = "minmax"
     validation: str | None = None
@@ -50,7 +61,7 @@ class ExportOptions:
     def __post_init__(self) -> None:
         _choose("precision", self.precision, PRECISIONS, _LATER_PRECISIONS)
         _choose("target", self.target, TARGETS, _LATER_TARGETS)
-        _choose("framework", self.framework, FRAMEWORKS, _LATER_FRAMEWORKS)
+        _choose("framework", self.framework, FRAMEWORKS)
         _choose("calibration method", self.calibration_method, CALIBRATION_METHODS)
         if self.precision == "int8" and self.calibration is None:
             raise UsageError(
@@ -62,21 +73,6 @@ class ExportOptions:
                 raise UsageError(f"max_drop is {self.max_drop:g}, not between 0 and 1 (1% is 0.01)")
             if self.validation is None:
                 raise UsageError("--max-drop needs labelled data to measure on: --validation DATA.")
-
-
-_LATER_FRAMEWORKS = (
-    "pytorch",
-    "torchscript",
-    "keras",
-    "tensorflow",
-    "tflite",
-    "transformers",
-    "sklearn",
-    "caffe",
-    "mxnet",
-    "darknet",
-    "paddle",
-)
 
 
 def _choose(what: str, name: str, known: tuple[str, ...], later: tuple[str, ...] = ()) -> None:

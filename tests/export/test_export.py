@@ -265,7 +265,7 @@ def test_a_drop_beyond_the_allowed_one_is_refused(
         ({"precision": "int8"}, UsageError, "--calibration"),
         ({"target": "x86-vni"}, UsageError, "Did you mean 'x86-vnni'"),
         ({"target": "tensorrt"}, UsageError, "not supported in this version"),
-        ({"framework": "pytorch"}, UsageError, "not supported in this version"),
+        ({"framework": "onxx"}, UsageError, "Did you mean 'onnx'"),
         ({"calibration_method": "mean"}, UsageError, "no calibration method 'mean'"),
         ({"max_drop": 0.1}, UsageError, "--validation"),
         ({"task": "detekt"}, UsageError, "Did you mean 'detect'"),
@@ -292,10 +292,10 @@ def test_what_cannot_work_is_refused_and_nothing_is_left(
     assert [path.name for path in tmp_path.iterdir()] == ["detector.onnx"]
 
 
-def test_a_source_of_another_framework_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "net.pt2"
-    path.write_bytes(b"PK\x03\x04")
-    with pytest.raises(UsageError, match=r"PyTorch; this version reads onnx"):
+def test_a_source_that_nobody_recognizes_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "net.bin"
+    path.write_bytes(b"nobody's format")
+    with pytest.raises(ModelFileError, match=r"this version reads \(ONNX.*--framework"):
         export(path, tmp_path / "out.onnx")
 
 

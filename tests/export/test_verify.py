@@ -15,6 +15,7 @@ from edgeinfer.errors import CheckFailed, ModelFileError
 from edgeinfer.frames import Array
 from edgeinfer.results import Detections
 from edgeinfer_export.quantize.calibration import ArrayCalibration
+from edgeinfer_export.quantize.session import Session
 from edgeinfer_export.steps.agreement import agreement_notes, matched
 from edgeinfer_export.steps.verify import check_fp32, parity, sample_numbers
 
@@ -36,7 +37,7 @@ def test_differences_are_shares_of_the_references_range(tmp_path: Path) -> None:
     # Inputs run from -2 to 2, so the reference's range is 4; one value of four is off by 0.02.
     a = write(tmp_path / "a.onnx", np.array([1, 1]))
     b = write(tmp_path / "b.onnx", np.array([1.01, 1]))
-    found = parity(a, b, INPUTS)
+    found = parity(Session(a), b, INPUTS)
     assert (found["samples"], found["inputs"]) == (2, "arrays")
     assert found["outputs"]["y"]["max"] == pytest.approx(0.02 / 4, rel=1e-3)
     assert found["outputs"]["y"]["mean"] == pytest.approx((0.02 + 0.01) / 4 / 4, rel=1e-3)
@@ -44,15 +45,15 @@ def test_differences_are_shares_of_the_references_range(tmp_path: Path) -> None:
 
 def test_equal_files_pass_and_a_planted_fault_does_not(tmp_path: Path) -> None:
     a = write(tmp_path / "a.onnx", np.array([1, 1]))
-    check_fp32(parity(a, a, INPUTS))
-    wrong = parity(a, write(tmp_path / "b.onnx", np.array([1.001, 1])), INPUTS)
+    check_fp32(parity(Session(a), a, INPUTS))
+    wrong = parity(Session(a), write(tmp_path / "b.onnx", np.array([1.001, 1])), INPUTS)
     with pytest.raises(CheckFailed, match=r"'y' differs.*0\.0005"):
         check_fp32(wrong)
 
 
 def test_nan_where_the_reference_has_none_is_no_parity(tmp_path: Path) -> None:
     a = write(tmp_path / "a.onnx", np.array([1, 1]))
-    found = parity(a, write(tmp_path / "b.onnx", np.array([math.nan, 1])), INPUTS)
+    found = parity(Session(a), write(tmp_path / "b.onnx", np.array([math.nan, 1])), INPUTS)
     assert math.isinf(found["outputs"]["y"]["max"])
     with pytest.raises(CheckFailed):
         check_fp32(found)
@@ -60,26 +61,26 @@ def test_nan_where_the_reference_has_none_is_no_parity(tmp_path: Path) -> None:
 
 def test_nan_in_the_same_place_is_no_difference(tmp_path: Path) -> None:
     a = write(tmp_path / "a.onnx", np.array([math.nan, 1]))
-    check_fp32(parity(a, a, INPUTS))
+    check_fp32(parity(Session(a), a, INPUTS))
 
 
 def test_an_output_that_died_is_refused(tmp_path: Path) -> None:
     a = write(tmp_path / "a.onnx", np.array([1, 1]))
     with pytest.raises(CheckFailed, match="see nothing"):
-        parity(a, write(tmp_path / "b.onnx", np.array([0, 0])), INPUTS)
+        parity(Session(a), write(tmp_path / "b.onnx", np.array([0, 0])), INPUTS)
 
 
 def test_an_output_that_is_gone_is_refused(tmp_path: Path) -> None:
     a = write(tmp_path / "a.onnx", np.array([1, 1]))
     b = write(tmp_path / "b.onnx", np.array([1, 1]), "float[1, 2] z")
     with pytest.raises(CheckFailed, match="lacks the output y"):
-        parity(a, b, INPUTS)
+        parity(Session(a), b, INPUTS)
 
 
 def test_inputs_that_do_not_fit_name_the_way_out(tmp_path: Path) -> None:
     a = write(tmp_path / "a.onnx", np.array([1, 1]))
     with pytest.raises(ModelFileError, match=r"cannot be run on x \[1, 3\].*--calibration"):
-        parity(a, a, ArrayCalibration({"x": np.zeros((1, 3), np.float32)}, {"x": 1}))
+        parity(Session(a), a, ArrayCalibration({"x": np.zeros((1, 3), np.float32)}, {"x": 1}))
 
 
 def test_samples_are_spread_evenly() -> None:

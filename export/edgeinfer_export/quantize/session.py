@@ -9,7 +9,7 @@ from typing import Any
 from edgeinfer.errors import ModelFileError
 from edgeinfer.frames import Array
 from edgeinfer.machine import usable_cpus
-from edgeinfer.providers import onnxruntime
+from edgeinfer.providers import onnxruntime, runtime_version
 from edgeinfer.providers.ort import runtime_message
 
 
@@ -35,6 +35,7 @@ class Session:
             raise ModelFileError(
                 f"ONNX Runtime cannot open {path.name}: {runtime_message(error)}."
             ) from error
+        self.name = runtime_version()
         self.outputs = tuple(item.name for item in self._session.get_outputs())
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:

@@ -1,63 +1,70 @@
 """Where models come from: one file per framework, each gives an ONNX graph.
 
-To add one: write `open_NAME(path) -> SourceModel` in a file of its own and name it here.
+To add one: write a module with the members of `Reader` (base.py) and name it in `SOURCES`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+import importlib
+from collections.abc import Mapping
 from types import MappingProxyType
+from typing import cast
 
-from edgeinfer.errors import UsageError
-from edgeinfer_export.sources.base import SourceModel
-from edgeinfer_export.sources.onnx import open_onnx
+from edgeinfer.errors import ModelFileError, UsageError, suggest
+from edgeinfer_export.sources.base import Reader, Reference, Request, SourceModel
 
-__all__ = ["SOURCES", "SourceModel", "open_source_model"]
+__all__ = ["SOURCES", "Reader", "Reference", "Request", "SourceModel", "open_source_model"]
 
-SOURCES: Mapping[str, Callable[[Path], SourceModel]] = MappingProxyType({"onnx": open_onnx})
-
-# What an ending says about where a file comes from.
-_ENDINGS: Mapping[str, str] = MappingProxyType(
+# Framework to the module that reads it, in the order in which `auto` asks them.
+SOURCES: Mapping[str, str] = MappingProxyType(
     {
-        ".onnx": "onnx",
-        ".pt": "PyTorch",
-        ".pth": "PyTorch",
-        ".pt2": "PyTorch",
-        ".ckpt": "PyTorch",
-        ".safetensors": "PyTorch",
-        ".keras": "Keras",
-        ".h5": "Keras",
-        ".hdf5": "Keras",
-        ".pb": "TensorFlow",
-        ".tflite": "TensorFlow Lite",
-        ".caffemodel": "Caffe",
-        ".prototxt": "Caffe",
-        ".params": "MXNet",
-        ".cfg": "Darknet",
-        ".weights": "Darknet",
-        ".pdmodel": "Paddle",
-        ".pdiparams": "Paddle",
+        "onnx": "edgeinfer_export.sources.onnx",
     }
 )
 
 
-def open_source_model(path: Path, framework: str) -> SourceModel:
+def reader_of(framework: str) -> Reader:
+    """The reader of a framework.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    if framework not in SOURCES:
+        raise UsageError(f"There is no framework '{framework}'. {suggest(framework, SOURCES)}")
+    return cast(Reader, importlib.import_module(SOURCES[framework]))
+
+
+def framework_of(request: Request) -> str:
+    """The framework whose reader recognizes the model.
+
+    Raises:
+        ModelFileError: if it is missing, or nobody does.
+    """
+    if request.entry is not None:
+        return "pytorch"
+    path = request.path
+    if not path.exists():
+        raise ModelFileError(f"The model {path} does not exist. Check the path.")
+    for name in SOURCES:
+        if reader_of(name).recognizes(path):
+            return name
+    titles = ", ".join(reader_of(name).TITLE for name in SOURCES)
+    raise ModelFileError(
+        f"{path} is no model that this version reads ({titles}): it may be damaged or cut off. "
+        f"Export it again, or name what it is with --framework."
+    )
+
+
+def open_source_model(request: Request, framework: str = "auto") -> SourceModel:
     """Read a trained model.
 
     Args:
-        path: the file.
-        framework: a name of `SOURCES`, or ``auto`` to go by the file.
+        framework: a name of `SOURCES`, or ``auto`` to go by the content.
 
     Raises:
-        UsageError: if no reader for this kind of file exists here.
-        ModelFileError: if the file cannot be read.
+        UsageError: if there is no such framework, or an option is missing.
+        ModelFileError: if it cannot be read.
+        MissingPackageError: if the extra that reads it is not installed.
     """
-    found = _ENDINGS.get(path.suffix.lower(), "onnx")
-    if framework == "auto" and found not in SOURCES and path.exists():
-        raise UsageError(
-            f"{path} is a file of {found}; this version reads {', '.join(SOURCES)}. Export it to "
-            f"ONNX with {found}'s own exporter first, or say --framework onnx if it is ONNX."
-        )
-    name = "onnx" if framework == "auto" else framework
-    return SOURCES[name](path)
+    name = framework_of(request) if framework == "auto" else framework
+    return reader_of(name).open_source(request)

@@ -7,13 +7,21 @@ from pathlib import Path
 from edgeinfer.artifact import open_model_file
 from edgeinfer.errors import ModelFileError
 from edgeinfer.providers import Vetting, runtime_version
-from edgeinfer_export.sources.base import SourceModel
+from edgeinfer_export.quantize.session import Session
+from edgeinfer_export.sources.base import Request, SourceModel
+
+TITLE = "ONNX"
 
 # A protobuf message ends at 2 GiB; quantizing needs the whole model in one.
 _MAX_BYTES = (1 << 31) - (1 << 20)
 
 
-def open_onnx(path: Path) -> SourceModel:
+def recognizes(path: Path) -> bool:
+    """Whether the file is named as ONNX files are: a protobuf message has no mark of its own."""
+    return path.is_file() and path.suffix.lower() == ".onnx"
+
+
+def open_source(request: Request) -> SourceModel:
     """Read an ONNX file with its weights, after a child process proved that it can be opened.
 
     Raises:
@@ -22,6 +30,7 @@ def open_onnx(path: Path) -> SourceModel:
     """
     import onnx
 
+    path = request.path
     file = open_model_file(path)
     if file.size + sum(part.stat().st_size for part in file.external) > _MAX_BYTES:
         raise ModelFileError(f"{path} is bigger than 2 GiB with its weights, the limit for export.")
@@ -41,4 +50,4 @@ def open_onnx(path: Path) -> SourceModel:
         vetting.finish()
     finally:
         vetting.close()
-    return SourceModel(model, path, file.sha256)
+    return SourceModel(model, path, file.sha256, "onnx", Session(path))

@@ -13,6 +13,7 @@ from edgeinfer.errors import CheckFailed
 from edgeinfer.frames import Array
 from edgeinfer_export.quantize.calibration import Calibration
 from edgeinfer_export.quantize.session import Session
+from edgeinfer_export.sources.base import Reference
 
 # Conversion alone reorders float32 sums: a few units in the seventh digit, grown over the layers.
 FP32_TOLERANCE = 1e-4
@@ -61,24 +62,25 @@ class _Apart:
         return {"max": self.worst / self.span, "mean": mean / self.span}
 
 
-def parity(source: Path, output: Path, inputs: Calibration) -> dict[str, Any]:
-    """Compare two files on the same inputs.
+def parity(reference: Reference, output: Path, inputs: Calibration) -> dict[str, Any]:
+    """Compare a file with what it was made from, on the same inputs.
 
     Args:
-        source: the reference.
+        reference: runs the source.
         output: what was made of it.
         inputs: at most 16 of them are used, evenly chosen.
 
     Returns:
         ``outputs``: for each, the largest (``max``) and the mean difference as a share of the
-        reference's range; ``samples``; ``inputs``: what they were made from.
+        reference's range; ``samples``; ``inputs``: what they were made from; ``reference``: what
+        ran the source.
 
     Raises:
         CheckFailed: if an output of the new file is missing, or constant where the reference's
             is not.
-        ModelFileError: if one of the files cannot be run on these inputs.
+        ModelFileError: if one of the two cannot be run on these inputs.
     """
-    reference, other = Session(source), Session(output)
+    other = Session(output)
     apart = {name: _Apart() for name in reference.outputs}
     missing = [name for name in reference.outputs if name not in other.outputs]
     if missing:
@@ -101,6 +103,7 @@ def parity(source: Path, output: Path, inputs: Calibration) -> dict[str, Any]:
         "outputs": {name: found.to_dict() for name, found in apart.items()},
         "samples": len(chosen),
         "inputs": inputs.kind,
+        "reference": reference.name,
     }
 
 
