@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edgeinfer.errors import EdgeInferError, InputError, SpecError
 from edgeinfer.frames import Array, Arrays, Frame, frame_from_array
 from edgeinfer.heads import HEADS, Graph
-from edgeinfer.machine import this_machine
+from edgeinfer.machine import give_back_memory, this_machine
 from edgeinfer.model.lane import Lane
 from edgeinfer.model.options import LoadOptions
 from edgeinfer.model.recovery import Recovery
@@ -119,6 +119,8 @@ class Model:
         if self._closed:
             raise InputError("This model is closed: load it again.")
         self._session.check_vetted()
+        if not self._lanes:
+            give_back_memory()
         lane = Lane(
             self._recovery, spec or self.spec, self._fed, HEADS[self.spec.head], self._shapes
         )
