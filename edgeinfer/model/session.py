@@ -73,7 +73,7 @@ class Session:
         """Let the engine and the vetting go; a second call does nothing."""
         self.selected.engine.close()
         if self.vetting is not None:
-            self.vetting.close()
+            self.vetting.settle()
 
     def resolve(self, options: LoadOptions) -> ModelSpec:
         """Find out what the model expects and means.

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeinfer import cache
-from edgeinfer.artifact import ModelFile, is_hashed
+from edgeinfer.artifact import ModelFile, noted
 from edgeinfer.errors import ModelFileError
 
 if TYPE_CHECKING:
     from edgeinfer.child import Child, Finished
 
 _TIMEOUT_S = 60.0
+_PATIENCE_S = 2.0
 _MIN_MEMORY = 6 << 30
 _OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "bad allocation")
 _OPENED = b"opened"
@@ -67,6 +69,15 @@ def _library() -> Path | None:
     return None
 
 
+def _is_new(status: os.stat_result) -> bool:
+    """Whether nobody knows the content of a file to be harmless; external data may have changed."""
+    known = noted(status)
+    if known is None:
+        return True
+    sha256, external = known
+    return not external and cache.recall("vetted", sha256) is None
+
+
 class HeadStart:
     """The child of a file that this box never saw, started before anything is imported.
 
@@ -77,7 +88,7 @@ class HeadStart:
         self._child: Child | None = None
         with contextlib.suppress(OSError):
             status = path.stat()
-            if stat.S_ISREG(status.st_mode) and status.st_size and not is_hashed(status):
+            if stat.S_ISREG(status.st_mode) and status.st_size and _is_new(status):
                 self._child = _start(path, status.st_size)
 
     def take(self) -> Child | None:
@@ -149,10 +160,18 @@ class Vetting:
         Raises:
             ModelFileError: if opening or running the file killed or hung the child.
         """
+        self._conclude(_TIMEOUT_S)
+
+    def settle(self) -> None:
+        """Note the verdict on a file that nobody ran, if it comes soon; else end the child."""
+        with contextlib.suppress(ModelFileError):
+            self._conclude(_PATIENCE_S)
+
+    def _conclude(self, timeout_s: float) -> None:
         if self._child is None:
             return
         child, self._child = self._child, None
-        finished = child.wait(_TIMEOUT_S)
+        finished = child.wait(timeout_s)
         answer, why = _verdict(finished)
         if why is not None:
             raise ModelFileError(

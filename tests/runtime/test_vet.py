@@ -148,6 +148,18 @@ def test_a_model_that_is_closed_unrun_leaves_no_child(tmp_path: Path) -> None:
     assert child is not None
     model.close()
     assert child.process.returncode is not None
+    assert cache.recall("vetted", open_model_file(path).sha256) == {
+        model.served.provider_impl: True
+    }
+
+
+def test_a_model_that_is_closed_unrun_and_never_ends_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vet, "_PATIENCE_S", 0.5)
+    model = edgeinfer.load(endless(tmp_path / "e.onnx"), "cpu")
+    model.close()
+    assert cache.recall("vetted", model.file.sha256) is None
 
 
 def test_a_head_start_is_taken_once_and_only_for_files_that_were_never_seen(
@@ -161,7 +173,7 @@ def test_a_head_start_is_taken_once_and_only_for_files_that_were_never_seen(
     with HeadStart(path) as started:
         left = started._child
     assert left is not None and left.process.returncode is not None
-    open_model_file(path)
+    edgeinfer.load(path, "cpu").close()
     with HeadStart(path) as started:
         assert started.take() is None
     with HeadStart(tmp_path / "missing.onnx") as started:
