@@ -1,7 +1,7 @@
 """Every subprocess starts here: this interpreter, one of our modules, an empty working folder.
 
 `python -m` imports from the working folder, so a child never starts in the user's; fork is never
-used, because a forked ONNX Runtime hangs.
+used, because a forked ONNX Runtime hangs. No child outlives this process (`edgeinfer.lifeline`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ import subprocess
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from edgeinfer import lifeline
 
 _IMPORT_ROOTS = (Path(__file__).resolve().parent.parent,)
 
@@ -61,15 +64,29 @@ class Child:
             "TMPDIR": self._folder.name,
         }
         limit = [] if memory_bytes is None else ["--memory-limit", str(memory_bytes)]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "edgeinfer.child", *limit, module, *args],
-            cwd=self._folder.name,
-            env=variables,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            pass_fds=tuple(pass_fds),
-        )
+        theirs, ours = os.pipe()
+        # Closed at the latest when nobody holds this object any more: Ctrl-C may come before
+        # anybody does, or before the process has a name here.
+        self._lifeline = weakref.finalize(self, os.close, ours)
+        command = [sys.executable, "-m", "edgeinfer.child", "--lifeline", str(theirs)]
+        try:
+            self.process = subprocess.Popen(
+                [*command, *limit, module, *args],
+                cwd=self._folder.name,
+                env=variables,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=(*pass_fds, theirs),
+                # A group of its own, which dies as one; the terminal's Ctrl-C does not reach it.
+                start_new_session=True,
+            )
+        except BaseException:
+            self._lifeline()
+            self._folder.cleanup()
+            raise
+        finally:
+            os.close(theirs)
 
     def read_line(self, timeout_s: float) -> bytes:
         """The next line that it prints, without its end; empty where it ended or time ran out.
@@ -108,22 +125,24 @@ class Child:
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             if pipe is not None and not pipe.closed:
                 pipe.close()
+        self._lifeline()
         self._folder.cleanup()
 
 
 def _main() -> None:
-    """Set the limits, then become the module (a parent's preexec_fn would need fork)."""
+    """Hold on to the parent, set the limits, become the module (preexec_fn would need fork)."""
     import resource
     import runpy
     import signal
 
-    arguments = sys.argv[1:]
+    lifeline.hold(int(sys.argv[2]))
+    arguments = sys.argv[3:]
     if arguments[0] == "--memory-limit":
         bound = int(arguments[1])
         resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
         arguments = arguments[2:]
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # Ctrl-C reaches the whole terminal group; the parent decides when its children end.
+    # A SIGINT from elsewhere is no reason to end; the parent decides when its children do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.argv = arguments
     if arguments[0].endswith(".py"):

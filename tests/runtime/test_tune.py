@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -233,17 +231,9 @@ def test_a_child_that_dies_hangs_or_refuses_says_why() -> None:
         remote.close()
 
 
-def children_of(pid: int) -> list[int]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            # pid (name, which may hold anything) state ppid ...
-            if int(stat.read_text().rpartition(")")[2].split()[1]) == pid:
-                found.append(int(stat.parent.name))
-    return found
-
-
-def test_ctrl_c_stores_nothing_and_leaves_no_child(detector: Path, tmp_path: Path) -> None:
+def test_ctrl_c_stores_nothing_and_leaves_no_child(
+    detector: Path, tmp_path: Path, family: Any
+) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "edgeinfer", "tune", str(detector), "--budget", "60"],
         env={**os.environ, "EDGEINFER_CACHE": str(tmp_path / "cache")},
@@ -252,13 +242,9 @@ def test_ctrl_c_stores_nothing_and_leaves_no_child(detector: Path, tmp_path: Pat
         text=True,
     )
     try:
-        alive: list[int] = []
-        waited = threading.Event()
-        for _ in range(600):
-            alive = children_of(process.pid)
-            if len(alive) >= 2 or process.poll() is not None:
-                break
-            waited.wait(0.05)
+        alive: set[int] = set()
+        while len(alive) < 2 and process.poll() is None:
+            alive = family.of(process.pid)
         assert len(alive) >= 2
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=60)
@@ -268,7 +254,7 @@ def test_ctrl_c_stores_nothing_and_leaves_no_child(detector: Path, tmp_path: Pat
     assert process.returncode == 130
     assert "interrupted" in told
     assert plans(tmp_path) == []
-    assert not [pid for pid in alive if Path(f"/proc/{pid}").exists()]
+    assert family.gone(alive)
 
 
 def test_the_command_prints_a_table_or_the_document(
