@@ -36,12 +36,17 @@ class _Unfit(Exception):
 
 @contextlib.contextmanager
 def ahead() -> Iterator[None]:
-    """Inside, openings build the optimized graph where it is not there yet."""
+    """Inside, openings build what later ones take, where it is not there yet."""
     token = _ahead.set(True)
     try:
         yield
     finally:
         _ahead.reset(token)
+
+
+def is_ahead() -> bool:
+    """Whether openings are to build what later ones take."""
+    return _ahead.get()
 
 
 def graph_for(ort: Any, opening: Opening, settings: Any) -> Path:

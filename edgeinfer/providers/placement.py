@@ -16,8 +16,10 @@ from edgeinfer.errors import ProviderError
 from edgeinfer.results import Placement
 from edgeinfer.spec import TensorSpec
 
-# Nodes whose place decides a model's speed. Everything else on the CPU is shape arithmetic.
+# Nodes whose place decides a model's speed. Everything else on the CPU is shape arithmetic. What a
+# provider compiled (EPContext) is anything.
 _COSTLY = (
+    "EPContext",
     "Conv",
     "MatMul",
     "Gemm",

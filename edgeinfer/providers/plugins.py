@@ -41,6 +41,8 @@ class Plugin:
         options: what each may hold.
         defaults: options that differ from the plugin's own defaults.
         needs: what the box must have, for the remedy.
+        keeps: whether what it compiles is kept at once; else only what is built ahead is.
+        slow: whether compiling takes minutes.
     """
 
     name: str
@@ -50,6 +52,8 @@ class Plugin:
     options: Mapping[str, Rule] = field(default_factory=dict)
     defaults: Mapping[str, str] = field(default_factory=dict)
     needs: str = ""
+    keeps: bool = False
+    slow: bool = False
 
     @property
     def installed(self) -> bool:
