@@ -101,6 +101,12 @@ def command(
             f"EDGEINFER_CACHE to a folder that can be, and tune again."
         )
     say(f"edgeinfer: stored {tuned.path}; --no-plan leaves it unused.")
+    if len(tuned.plans) > 1:
+        each = "; ".join(plan.text() for plan in tuned.plans)
+        say(
+            f"edgeinfer: stored for this model now: {each}. Recordings take the one for "
+            f"throughput, all else the last of the others; --plan names one."
+        )
 
 
 def _share(text: str) -> float:

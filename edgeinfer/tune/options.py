@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgeinfer.errors import UsageError, suggest
-
-OBJECTIVES = ("latency", "throughput", "efficiency")
+from edgeinfer.plan import OBJECTIVES
 
 # What is being done, and which share of the time is used, from 0 to 1.
 Progress = Callable[[str, float], None]

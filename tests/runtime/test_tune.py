@@ -277,6 +277,21 @@ def test_the_command_prints_a_table_or_the_document(
     assert "threads 2 instead of 1" in note
 
 
+def test_another_objective_leaves_the_plan_of_the_first(
+    detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ["--budget", str(SHORT), "--threads", "1", "--provider", "cpu", "--preprocess", "host"]
+    assert main(["tune", str(detector), *few]) == 0
+    assert main(["tune", str(detector), *few, "--objective", "throughput"]) == 0
+    assert len(plans(tmp_path)) == 2
+    err = capsys.readouterr().err
+    assert "(tuned for throughput); cpu" in err and "(tuned for latency)" in err
+    assert main(["inspect", str(detector), "--plan", "throughput"]) == 0
+    assert "tuned for throughput" in capsys.readouterr().out
+    assert main(["inspect", str(detector), "--plan", "efficiency"]) == 1
+    assert main(["inspect", str(detector), "--plan", "efficiency", "--no-plan"]) == 2
+
+
 def test_a_plan_that_cannot_be_stored_is_a_failure(
     detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
