@@ -25,6 +25,7 @@ from edgeinfer.plan import (
     versions_of,
 )
 from edgeinfer.results import finite
+from edgeinfer.timing import now_ns
 from edgeinfer.tune.options import Progress, TuneOptions
 from edgeinfer.tune.outcome import Outcome
 from edgeinfer.tune.search import Search
@@ -69,6 +70,7 @@ def tune(
         EdgeInferError: if it cannot be opened, or nothing can be chosen.
         UsageError: for unknown names.
     """
+    began = now_ns()
     options = options or LoadOptions()
     asked = asked or TuneOptions()
     tell = progress or (lambda text, share: None)
@@ -77,7 +79,7 @@ def tune(
     pictures, open_inputs = _inputs(path, dataclasses.replace(options, build=asked.build))
     variants = [_with_precision(one) for one in find_variants(file, options.variants)]
     everything = space(variants, options, asked.objective == "throughput", pictures)
-    outcome = Search(everything, options, asked, tell, open_inputs).run()
+    outcome = Search(everything, options, asked, tell, open_inputs, began).run()
     document = sealed(_document(file, options, asked, everything, outcome))
     stored = store_plan(file.sha256, document)
     refused = None if stored else _why_refused(plan_path(file.sha256, asked.objective).parent)

@@ -24,6 +24,7 @@ from edgeinfer.errors import EdgeInferError, UsageError
 from edgeinfer.model import LoadOptions
 from edgeinfer.tune import TuneOptions, tune
 from edgeinfer.tune.remote import Remote, WorkerFailed
+from edgeinfer.tune.search import Search
 
 DATA = Path(edgeinfer.__file__).parent / "cli" / "demo_data"
 SHORT = 1.5
@@ -51,6 +52,18 @@ def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     monkeypatch.setattr(cache, "_root", tmp_path / "cache")
     monkeypatch.setenv("EDGEINFER_CACHE", str(tmp_path / "cache"))
     yield
+
+
+@pytest.fixture(autouse=True)
+def _unhurried(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Candidates are opened however slow the box is; only tests of the budget count the time."""
+    if "hurried" not in request.fixturenames:
+        monkeypatch.setattr(Search, "_affordable", lambda search, share: 8)
+
+
+@pytest.fixture
+def hurried() -> None:
+    """The budget counts."""
 
 
 def plans(tmp_path: Path) -> list[Path]:
@@ -338,3 +351,27 @@ def test_the_command_refuses_what_it_cannot_read(
     assert main(["tune", str(detector), "--max-drop", "little"]) == 2
     assert main(["tune", str(detector), "--provider", "cpuu"]) == 2
     assert "Did you mean 'cpu'" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("hurried")
+def test_what_a_small_budget_has_no_time_for_is_told(detector: Path, int8: Path) -> None:
+    options = LoadOptions(variants=(int8,), provider="cpu")
+    document = tune(detector, options, TuneOptions(budget_s=1)).document
+    assert document["best"]["frames"] > 0
+    assert any("not measured: give a larger --budget" in note for note in document["notes"])
+    # With all the time of the world both files are opened.
+    assert len(document["candidates"]) < 4
+
+
+def test_frames_come_from_every_source_that_is_given(
+    detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = sorted((DATA / "validation" / "images").iterdir())[:2]
+    few = ["--budget", str(SHORT), "--threads", "1", "--format", "json"]
+    given = [str(DATA / "conveyor.mp4"), *map(str, pictures)]
+    assert main(["tune", str(detector), *given, *few]) == 0
+    parity = json.loads(capsys.readouterr().out)["parity"]
+    assert parity["of"] == ", ".join(given)
+    assert parity["frames"] == 4 + 1 + 1
+    assert main(["tune", str(detector), *given, str(tmp_path / "nowhere.png"), *few]) == 1
+    assert "nowhere.png" in capsys.readouterr().err
