@@ -2,11 +2,14 @@
 
 Ctrl-C raises KeyboardInterrupt wherever the main thread is, and in some places that is lost: the
 import system runs callbacks whose exceptions are printed and dropped, and modules catch what they
-should not. So an import is finished first, and what was dropped is raised again.
+should not. So an import is finished first, and what was dropped is raised again. And where the main
+thread is inside a library for long (an engine is built for minutes), another one ends the process.
 """
 
 from __future__ import annotations
 
+import _thread
+import os
 import signal
 import sys
 import time
@@ -16,9 +19,14 @@ from typing import Any
 # An import that takes longer is broken off all the same.
 _PATIENCE_S = 3.0
 _AGAIN_S = 0.01
+# Whoever does not hear Ctrl-C for so long is inside a library.
+_DEAF_S = 3.0
 # What is to be raised in the main thread, and until when it waits for an import to end.
 _pending: BaseException | None = None
 _deadline_s = 0.0
+# When the main thread last heard a signal; it may do so before the other one gets its turn.
+_heard_s = 0.0
+_TURN_S = 1.0
 
 
 def entry() -> None:
@@ -45,6 +53,10 @@ def install() -> None:
     for number in (signal.SIGALRM, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _handle)
     sys.unraisablehook = _again
+    theirs, ours = os.pipe()
+    os.set_blocking(ours, False)
+    signal.set_wakeup_fd(ours, warn_on_full_buffer=False)
+    _thread.start_new_thread(_watch, (theirs,))
 
 
 def interrupted() -> int:
@@ -54,7 +66,8 @@ def interrupted() -> int:
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
-    global _pending, _deadline_s
+    global _pending, _deadline_s, _heard_s
+    _heard_s = time.monotonic()
     if number == signal.SIGTERM:
         print("edgeinfer: ended by SIGTERM.", file=sys.stderr)
     if number != signal.SIGALRM:
@@ -67,6 +80,18 @@ def _handle(number: int, frame: FrameType | None) -> None:
         return
     error, _pending = _pending, None
     raise error
+
+
+def _watch(signals: int) -> None:
+    """End the process where the main thread does not hear Ctrl-C, as a kill would: files appear
+    whole or not at all, children end with their parent, and the cache collects what is left."""
+    while number := os.read(signals, 1):
+        came_s = time.monotonic()
+        while number[0] == signal.SIGINT and _heard_s < came_s - _TURN_S:
+            if time.monotonic() > came_s + _DEAF_S:
+                interrupted()
+                os._exit(130)
+            time.sleep(_AGAIN_S)
 
 
 def _importing(frame: FrameType | None) -> bool:

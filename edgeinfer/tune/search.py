@@ -9,11 +9,12 @@ from functools import partial
 from pathlib import Path
 
 from edgeinfer.errors import EdgeInferError
-from edgeinfer.machine import memory_limit, read, usable_cpus
+from edgeinfer.machine import memory_limit, read
 from edgeinfer.model import LoadOptions
 from edgeinfer.plan import Choice
 from edgeinfer.spec import TensorSpec
 from edgeinfer.timing import now_ns
+from edgeinfer.tune.budget import Budget
 from edgeinfer.tune.candidate import Candidate, Pace
 from edgeinfer.tune.energy import energy_nj
 from edgeinfer.tune.frames import material
@@ -41,18 +42,11 @@ _ALONE_ROUNDS = 10
 # How long a finalist's block lasts at most; above what other blocks last so long that there are
 # enough rounds to be sure.
 _FINAL_BLOCK_NS = 500_000_000
-# Of a small budget a block takes this share, but no block is shorter than that.
-_BLOCK_SHARE = 0.02
-_LEAST_BLOCK_NS = 20_000_000
-# Who opens a candidate takes no time for rounds that decide nothing.
-_LEAST_ROUNDS = 2
 _FINAL_ROUNDS = 10
 # The default sets the pace of all only while it is no slower than this against the leader.
 _PACE_NEAR = 1.5
 # Of the finalists nobody is let go for less: a worse median may come with a better tail.
 _SPARE = 1.1
-# A budget that is passed by more is told.
-_OVERRUN = 1.1
 
 
 class Search:
@@ -77,15 +71,11 @@ class Search:
         self._options = options
         self._asked = asked
         self._tell = tell
-        self._began = now_ns() if began_ns is None else began_ns
-        self._extra_ns = 0
-        # How long opening a candidate and comparing its answers took, each alone.
-        self._opening_ns = 0.0
+        self._budget = Budget(asked.budget_s, now_ns() if began_ns is None else began_ns)
         self._tried: dict[str, Candidate] = {}
         joules = asked.objective == "efficiency" and energy_nj() is not None
         self._pace = Pace(asked.objective, joules=joules)
-        share_ns = round(_BLOCK_SHARE * asked.budget_s * 1e9)
-        self._pace.block_ns = min(self._pace.block_ns, max(_LEAST_BLOCK_NS, share_ns))
+        self._pace.block_ns = self._budget.block_ns(self._pace.block_ns)
         self._reference: Candidate | None = None
         self._judge: Judge | None = None
         self._races: list[Mapping[str, Standing]] = []
@@ -111,24 +101,16 @@ class Search:
             if left:
                 choices = "1 choice was" if left == 1 else f"{left} choices were"
                 outcome.notes.append(f"{choices} not measured: give a larger --budget to try more")
-            if self._used() > _OVERRUN:
-                outcome.notes.append(
-                    f"it took {self._used() * self._asked.budget_s:.1f} s in place of "
-                    f"{self._asked.budget_s:g}: opening one candidate and checking its answers "
-                    f"takes {self._opening_ns / 1e9:.1f} s here"
-                )
+            overrun = self._budget.overrun()
+            outcome.notes += [] if overrun is None else [overrun]
             return outcome
 
     def _close(self) -> None:
         for one in (*self._tried.values(), *([self._reference] if self._reference else [])):
             one.close()
 
-    def _used(self) -> float:
-        """Share of the budget that is used."""
-        return (now_ns() - self._began - self._extra_ns) / (self._asked.budget_s * 1e9)
-
     def _say(self, text: str) -> None:
-        self._tell(text, min(1.0, self._used()))
+        self._tell(text, min(1.0, self._budget.used()))
 
     def _with_hint(self, folder: Path) -> Candidate:
         """Open the reference; where that fails on arrays of made-up shapes, say what to give."""
@@ -164,7 +146,7 @@ class Search:
             one.estimate()
         elif asked.validation is None:
             one.close()
-        self._opening_ns = now_ns() - began
+        self._budget.opened(1, now_ns() - began)
         return one
 
     @property
@@ -178,17 +160,6 @@ class Search:
         largest = max(known, default=1 << 28)
         return max(3, min(_MOST_ALIVE, int(0.6 * _free_bytes() / largest)))
 
-    def _affordable(self, share: float) -> int:
-        """How many more can be opened and measured until so much of the budget is used.
-
-        They share the processors while they open, and are measured one after the other.
-        """
-        left_ns = (share - self._used()) * self._asked.budget_s * 1e9
-        if left_ns < self._opening_ns:
-            return 0
-        each_ns = self._opening_ns / usable_cpus() + _LEAST_ROUNDS * self._pace.block_ns
-        return int(left_ns / each_ns)
-
     def _admit(self, choices: Sequence[Choice], share: float = _SEARCH_SHARE) -> int:
         """Open choices that were not tried yet, as many at once as there is room and time for.
 
@@ -200,30 +171,31 @@ class Search:
         """
         named = {choice.key: choice for choice in choices if choice.key not in self._tried}
         room = max(0, self._room() - len(self._living()))
-        room = min(room, max(self._affordable(share), 0 if self._tried else 1))
+        room = min(
+            room, max(self._budget.affordable(share, self._pace.block_ns), 0 if self._tried else 1)
+        )
         fresh = [Candidate(choice, pace=self._pace) for choice in list(named.values())[:room]]
         if fresh:
             self._say(f"opening {len(fresh)} candidates")
         first = began = now_ns()
-        extra_ns = self._extra_ns
+        extra_ns = self._budget.extra_ns
         for one in fresh:
             self._tried[one.name] = one
             one.start(self._options, self._asked.build)
         for one in fresh:
             self._attempt("it cannot be opened", one, partial(one.finish, self._asked.build))
         if self._asked.build:
-            self._extra_ns += now_ns() - began
+            self._budget.extra_ns += now_ns() - began
         self.judge.answer([one for one in fresh if one.alive])
         began = now_ns()
         self.judge.evaluate([one for one in fresh if one.alive], self._say)
-        self._extra_ns += now_ns() - began
+        self._budget.extra_ns += now_ns() - began
         for one in fresh:
             if one.alive:
                 self._attempt("measuring it failed", one, one.estimate)
         if fresh:
-            took = now_ns() - first - (self._extra_ns - extra_ns)
-            alone = took * min(usable_cpus(), len(fresh)) / len(fresh)
-            self._opening_ns = max(self._opening_ns, alone)
+            took = now_ns() - first - (self._budget.extra_ns - extra_ns)
+            self._budget.opened(len(fresh), took)
         return len(named) - len(fresh)
 
     def _attempt(self, what: str, one: Candidate, work: Callable[[], None]) -> None:
@@ -241,7 +213,7 @@ class Search:
         standings = race(
             living,
             rounds=6,
-            until=lambda: self._used() > _SEARCH_SHARE,
+            until=lambda: self._budget.used() > _SEARCH_SHARE,
             hold=self._default,
             tell=lambda done: self._say(f"measuring {len(living)} candidates"),
         )
@@ -272,7 +244,7 @@ class Search:
             for one in ranked[max(1, min(_LEADERS, self._room() - 2)) :]:
                 if one.name != self._default:
                     one.reject(_behind(one, ranked[0]))
-            if self._used() >= _SEARCH_SHARE:
+            if self._budget.used() >= _SEARCH_SHARE:
                 return left
         return 0
 
@@ -290,7 +262,7 @@ class Search:
                 return 0
             tried = len(self._tried)
             left = self._explore(fresh)
-            if self._used() >= _SEARCH_SHARE or len(self._tried) == tried:
+            if self._budget.used() >= _SEARCH_SHARE or len(self._tried) == tried:
                 return left
 
     def _finals(self, reference: Candidate) -> Outcome:
@@ -301,7 +273,7 @@ class Search:
             )
             raise EdgeInferError(f"No candidate can be chosen: {reasons}.")
         fps = self._paced(finalists)
-        left_ns = (1.0 - self._used()) * self._asked.budget_s * 1e9
+        left_ns = (1.0 - self._budget.used()) * self._asked.budget_s * 1e9
         wanted = left_ns / (_FINAL_ROUNDS * len(finalists))
         self._pace.block_ns = round(max(self._pace.block_ns, min(_FINAL_BLOCK_NS, wanted)))
         for one in finalists:
@@ -309,7 +281,7 @@ class Search:
         standings = race(
             finalists,
             rounds=_MOST_ROUNDS if len(finalists) > 1 else _ALONE_ROUNDS,
-            until=lambda: self._used() >= 1.0,
+            until=lambda: self._budget.used() >= 1.0,
             keep=2,
             hold=self._default,
             spare=_SPARE if self._asked.objective == "latency" else 1.0,
@@ -343,7 +315,7 @@ class Search:
                 self._asked.objective, q, frames_of(stands[name]), fps, self._pace.joules
             ),
             fps=fps,
-            seconds=(now_ns() - self._began) / 1e9,
+            seconds=self._budget.took_s(),
             notes=[*self.judge.notes(), *self._doubts(name, doubted)],
         )
 

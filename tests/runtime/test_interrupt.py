@@ -89,3 +89,17 @@ def test_ctrl_c_that_python_would_lose_is_heard(lose: str, ours: bool, tmp_path:
     path.write_text(LOST.format(install=install, lose=lose).replace("sleep(5)", "sleep(0.5)"))
     done = subprocess.run([sys.executable, str(path)], capture_output=True, check=False)
     assert done.returncode == (130 if ours else 0)
+
+
+def test_ctrl_c_is_heard_though_a_library_does_not_come_back(tmp_path: Path) -> None:
+    path = tmp_path / "main.py"
+    path.write_text(
+        "import hashlib, os, signal, threading\n"
+        "from edgeinfer.cli.start import install\n"
+        "install()\n"
+        "threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "hashlib.pbkdf2_hmac('sha256', b'x', b'y', 2_000_000_000)\n"
+    )
+    done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert "interrupted" in done.stderr

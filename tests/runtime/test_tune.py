@@ -23,8 +23,8 @@ from edgeinfer.cli.main import main
 from edgeinfer.errors import EdgeInferError, UsageError
 from edgeinfer.model import LoadOptions
 from edgeinfer.tune import TuneOptions, tune
+from edgeinfer.tune.budget import Budget
 from edgeinfer.tune.remote import Remote, WorkerFailed
-from edgeinfer.tune.search import Search
 
 DATA = Path(edgeinfer.__file__).parent / "cli" / "demo_data"
 SHORT = 1.5
@@ -58,7 +58,7 @@ def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
 def _unhurried(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Candidates are opened however slow the box is; only tests of the budget count the time."""
     if "hurried" not in request.fixturenames:
-        monkeypatch.setattr(Search, "_affordable", lambda search, share: 8)
+        monkeypatch.setattr(Budget, "affordable", lambda *_: 8)
 
 
 @pytest.fixture
