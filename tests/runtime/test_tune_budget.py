@@ -24,9 +24,9 @@ def test_candidates_are_opened_only_while_there_is_time_to_measure_them(clock: l
     time.opened(1, S)
     # Each takes half a second beside another, and two blocks of a quarter.
     assert time.affordable(0.6, S // 4) == 6
-    clock[0] += 5 * S
+    clock[0] += 9 * S // 2
     assert time.affordable(0.6, S // 4) == 1
-    clock[0] += S // 2
+    clock[0] += S
     assert time.affordable(0.6, S // 4) == 0
     assert time.affordable(1.0, S // 4) == 4
 
