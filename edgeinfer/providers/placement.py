@@ -153,7 +153,8 @@ def check_contract(provider: str, where: Placement, max_cpu_nodes: int | None) -
     if max_cpu_nodes is not None and total > max_cpu_nodes:
         counted = ", ".join(f"{count_} {op}" for op, count_ in sorted(on_cpu.items()))
         raise ProviderError(
-            f"{total} nodes run on the CPU ({counted}), more than --max-cpu-nodes {max_cpu_nodes}."
+            f"{total} nodes run on the CPU ({counted}), more than --max-cpu-nodes {max_cpu_nodes}: "
+            f"allow more, or name a provider that takes them ('edgeinfer providers' lists them)."
         )
     if provider == "cpu":
         return

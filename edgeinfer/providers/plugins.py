@@ -105,6 +105,8 @@ def _examine(plugin: Plugin) -> str | None:
         return f"loading its library ends the process ({lines[-1] if lines else 'no message'})"
     if answer["error"] is not None:
         said = str(answer["error"])
+        if str(folder) in said and "No such file" in said:
+            return f"its wheel is incomplete ({said}); install {plugin.distribution} again"
         return f"its library does not load: {failures.explain(said) or said}"
     cache.note("plugins", key, {"devices": answer["devices"]})
     return None
