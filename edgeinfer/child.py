@@ -1,23 +1,31 @@
 """Every subprocess starts here: this interpreter, one of our modules, an empty working folder.
 
 A child never starts in the user's working folder, where `python -m` would import from; fork is
-never used, because a forked ONNX Runtime hangs. What runs first in it is `child_main`.
+never used, because a forked ONNX Runtime hangs. What runs first in it is `child_main`, by which no
+child outlives this process.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import functools
 import os
 import select
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 _IMPORT_ROOTS = (Path(__file__).resolve().parent.parent,)
+_PREFIX = "edgeinfer-child-"
+# No child takes that long to lay its hand on its folder.
+_YOUNG_S = 60.0
 _MAIN = str(Path(__file__).with_name("child_main.py"))
 
 
@@ -65,7 +73,7 @@ class Child:
         bare: bool = False,
         aside: bool = False,
     ) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="edgeinfer-child-")
+        self._folder = tempfile.TemporaryDirectory(prefix=_PREFIX)
         roots = [str(root) for root in _IMPORT_ROOTS]
         inherited = os.environ.get("PYTHONPATH")
         variables = {
@@ -80,16 +88,28 @@ class Child:
         if aside:
             limit += ["--not-on", str(_processor())]
         flags = ["-I", "-S"] if bare else []
-        self.process = subprocess.Popen(
-            [sys.executable, *flags, _MAIN, *limit, module, *args],
-            cwd=self._folder.name,
-            env=variables,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            pass_fds=tuple(pass_fds),
-            start_new_session=aside,
-        )
+        theirs, ours = os.pipe()
+        # Closed at the latest when nobody holds this object any more: Ctrl-C may come before
+        # anybody does, or before the process has a name here.
+        self._lifeline = weakref.finalize(self, os.close, ours)
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, *flags, _MAIN, str(theirs), *limit, module, *args],
+                cwd=self._folder.name,
+                env=variables,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=(*pass_fds, theirs),
+                # A group of its own, which dies as one; the terminal's Ctrl-C does not reach it.
+                start_new_session=True,
+            )
+        except BaseException:
+            self._lifeline()
+            self._folder.cleanup()
+            raise
+        finally:
+            os.close(theirs)
 
     def read_line(self, timeout_s: float) -> bytes:
         """The next line that it prints, without its end; empty where it ended or time ran out.
@@ -135,4 +155,32 @@ class Child:
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             if pipe is not None and not pipe.closed:
                 pipe.close()
+        self._lifeline()
         self._folder.cleanup()
+        collect_leftovers()
+
+
+@functools.cache
+def collect_leftovers() -> None:
+    """Remove the folders of children that ended with a killed parent; once a process is enough.
+
+    A child holds a lock on its folder as long as it lives (flock(2)).
+    """
+    with contextlib.suppress(OSError), os.scandir(tempfile.gettempdir()) as entries:
+        for entry in entries:
+            if entry.name.startswith(_PREFIX):
+                with contextlib.suppress(OSError):
+                    _remove_if_left(entry)
+
+
+def _remove_if_left(entry: os.DirEntry[str]) -> None:
+    status = entry.stat(follow_symlinks=False)
+    mine = status.st_uid == os.getuid() and entry.is_dir(follow_symlinks=False)
+    if not mine or time.time() - status.st_mtime < _YOUNG_S:
+        return
+    folder = os.open(entry.path, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(entry.path)
+    finally:
+        os.close(folder)

@@ -13,9 +13,8 @@ from edgeinfer.errors import EdgeInferError, InputError, UsageError, suggest
 from edgeinfer.machine import usable_cpus
 from edgeinfer.model.embedded import embedded_file
 from edgeinfer.model.options import LoadOptions
+from edgeinfer.model.planned import Found, find_plans
 from edgeinfer.plan import Plan, StoredPlan, find_variants
-from edgeinfer.plan.stored import contradictions as contradictions_of
-from edgeinfer.plan.stored import locate, plan_path, recall_plan, why_stale
 from edgeinfer.providers import (
     Opening,
     Selected,
@@ -118,20 +117,24 @@ def open_session(path: Path, options: LoadOptions, started: HeadStart | None = N
     file = open_model_file(path)
     if options.variants:
         find_variants(file, options.variants)  # refuses what is none
-    plan, running, why = find_plan(file, options)
-    if plan is not None and running is not None:
-        try:
-            return _open_planned(file, running, plan, options, notes, started)
-        except _NotAsMeasured as error:
-            why = str(error)
-        except EdgeInferError as error:
-            why = f"opening by it failed ({error})"
-    if options.variants and why is None and options.use_plan:
+    passed: list[str] = []
+    for found in find_plans(file, options, passed):
+        session = _try_planned(file, found, options, (*notes, *found.notes), started)
+        if not isinstance(session, str):
+            return session
+        passed.append(session)
+    why = "; ".join(passed)
+    if options.plan is not None:
+        raise EdgeInferError(
+            f"No stored plan of {path} for {options.plan} can be used: {why or 'there is none'}. "
+            f"'edgeinfer tune {path} --objective {options.plan}' makes one."
+        )
+    if options.variants and not passed and options.use_plan:
         notes += (
             f"--variant names what a stored plan may choose, and there is none: run 'edgeinfer "
             f"tune {path} --variant {options.variants[0]}' first",
         )
-    if why is not None:
+    if passed:
         notes += (f"the stored plan is not used: {why}. 'edgeinfer tune {path}' measures anew",)
     return _open_asked(file, options, notes, started)
 
@@ -158,40 +161,30 @@ def _check_threads(options: LoadOptions) -> tuple[str, ...]:
     return ()
 
 
-def find_plan(
-    file: ModelFile, options: LoadOptions
-) -> tuple[StoredPlan | None, ModelFile | None, str | None]:
-    """The stored plan that opening would use, the file that it chose, and why one is not used.
-
-    All are None where nothing was ever measured, or where the user wants no plan.
-
-    Raises:
-        ModelFileError: if a variant that the user names is no model.
-    """
-    if not options.use_plan:
-        return None, None, None
-    plan, why = recall_plan(file.sha256)
-    if plan is None:
-        return None, None, why
-    contradicting = contradictions_of(plan, options.said())
-    if contradicting:
-        return None, None, f"the options say {', '.join(contradicting)}"
-    stale = why_stale(plan)
-    if stale is not None:
-        return None, None, f"it is out of date: {stale}"
-    running = locate(plan, file, options.variants)
-    return (None, None, running) if isinstance(running, str) else (plan, running, None)
+def _try_planned(
+    file: ModelFile,
+    found: Found,
+    options: LoadOptions,
+    notes: tuple[str, ...],
+    started: HeadStart | None,
+) -> Session | str:
+    """What a plan opens, or why it does not."""
+    try:
+        return _open_planned(file, found, options, notes, started)
+    except _NotAsMeasured as error:
+        return str(error)
+    except EdgeInferError as error:
+        return f"opening by it failed ({error})"
 
 
 def _open_planned(
     file: ModelFile,
-    running: ModelFile,
-    plan: StoredPlan,
+    found: Found,
     options: LoadOptions,
     notes: tuple[str, ...],
     started: HeadStart | None,
 ) -> Session:
-    choice = plan.choice
+    plan, running, choice = found.plan, found.running, found.plan.choice
     threads, lanes = _shared_out(plan, options)
     opened, fed = running, None
     if choice.preprocess == "graph":
@@ -216,7 +209,7 @@ def _open_planned(
             requested_provider=options.provider,
             skipped_providers=dict(plan.document.get("skipped_providers", {})),
         )
-        note = f"the stored plan is used: {plan.text()}"
+        note = f"the stored plan is used: {plan.text()}{found.why}"
         if running is not file:
             note += f"; {running.path} runs in place of {file.path}"
         if lanes != choice.lanes:
@@ -235,7 +228,7 @@ def _open_planned(
             ),
             inputs,
             fed,
-            (*notes, f"{note} [{plan_path(file.sha256)}]"),
+            (*notes, f"{note} [{plan.path}]"),
             vetting,
         )
         if session.resolve(options).inputs != plan.inputs:
@@ -250,7 +243,7 @@ def _open_planned(
 def _shared_out(plan: StoredPlan, options: LoadOptions) -> tuple[int, int]:
     """Threads of the process, and how many inferences share them."""
     choice = plan.choice
-    if not options.recording or plan.document["objective"] == "throughput":
+    if not options.recording or plan.objective == "throughput":
         return choice.threads, choice.lanes
     # What answers one frame soonest may leave processors idle, which a recording need not.
     threads = max(choice.threads, threads_of(options))

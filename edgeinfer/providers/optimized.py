@@ -36,7 +36,7 @@ class _Unfit(Exception):
 
 @contextlib.contextmanager
 def ahead() -> Iterator[None]:
-    """Inside, openings build the optimized graph where it is not there yet."""
+    """Inside, openings build what later ones take, where it is not there yet."""
     token = _ahead.set(True)
     try:
         yield
@@ -45,7 +45,7 @@ def ahead() -> Iterator[None]:
 
 
 def is_ahead() -> bool:
-    """Whether openings build the optimized graph now."""
+    """Whether openings are to build what later ones take."""
     return _ahead.get()
 
 
