@@ -167,7 +167,8 @@ class Lane:
     def _feed(self, frame: Frame) -> tuple[Binding, View]:
         data = frame.data
         if isinstance(data, Mapping):
-            return self._feed_arrays(data), View(_UNMOVED, None)
+            binding = self._feed_arrays(data)
+            return binding, View(_UNMOVED, None, binding.inputs)
         if self._host is None or self._picture is None:
             names = ", ".join(f"{item.name} {list(item.shape)}" for item in self._engine.inputs)
             raise InputError(
@@ -181,7 +182,8 @@ class Lane:
                 f"of them in one .npz."
             )
         to_frame = self._host(data)
-        return self._binding, View(to_frame, (data.shape[1], data.shape[0]))
+        frame_wh = (data.shape[1], data.shape[0])
+        return self._binding, View(to_frame, frame_wh, self._binding.inputs)
 
     def _feed_arrays(self, data: Arrays) -> Binding:
         specs = self._engine.inputs

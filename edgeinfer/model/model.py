@@ -96,7 +96,8 @@ class Model:
     @property
     def class_count(self) -> int | None:
         """How many classes its outputs tell apart, None where that stays open."""
-        return HEADS[self.spec.head].classes(Graph(self.outputs, None))
+        graph = Graph(self.outputs, None, options=self.spec.head_options)
+        return HEADS[self.spec.head].classes(graph)
 
     @property
     def size_wh(self) -> tuple[int, int] | None:

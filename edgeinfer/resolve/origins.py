@@ -14,7 +14,16 @@ from typing import Any
 
 from edgeinfer.artifact import read_graph
 from edgeinfer.errors import SpecError, UsageError, suggest
-from edgeinfer.heads import DEFAULT_THRESHOLDS, HEADS, TASKS, Graph, class_numbers, head_named
+from edgeinfer.heads import (
+    BOX_TASKS,
+    DEFAULT_THRESHOLDS,
+    HEADS,
+    TASKS,
+    Graph,
+    check_options,
+    class_numbers,
+    head_named,
+)
 from edgeinfer.resolve import guess
 from edgeinfer.resolve.foreign import ultralytics_fields, windows_ml_fields
 from edgeinfer.resolve.opened import Opened
@@ -72,7 +81,8 @@ def resolve(opened: Opened, overrides: Overrides) -> ModelSpec:
     spec = _with_labels(opened, spec, overrides.labels)
     spec = _with_thresholds(spec, overrides)
     if overrides.classes:
-        count = HEADS[spec.head].classes(Graph(opened.outputs, None))
+        graph = Graph(opened.outputs, None, options=spec.head_options)
+        count = HEADS[spec.head].classes(graph)
         spec = dataclasses.replace(
             spec, keep_classes=class_numbers(overrides.classes, spec.labels, count)
         )
@@ -120,7 +130,12 @@ def _known_fields(opened: Opened) -> tuple[dict[str, Any], str]:
 def _complete(opened: Opened, fields: dict[str, Any], origin: str) -> ModelSpec:
     notes: list[str] = []
     picture = guess.picture_input(opened.inputs, fields, opened.shapes)
-    graph = Graph(opened.outputs, None if picture is None else picture.hw)
+    graph = Graph(
+        opened.outputs,
+        None if picture is None else picture.hw,
+        options=fields.get("head_options", {}),
+        inputs=opened.inputs,
+    )
     seen = picture is not None
     if "head" in fields:
         name = head_named(fields["head"]).name
@@ -130,6 +145,7 @@ def _complete(opened: Opened, fields: dict[str, Any], origin: str) -> ModelSpec:
             # Its metadata says the task and the classes; the shape settles the rest.
             notes.clear()
     head = HEADS[name]
+    check_options(name, graph.options)
     if "head" in fields or origin != "guessed":
         reason = head.why_not(dataclasses.replace(graph, guessing="head" not in fields))
         if reason is not None:
@@ -143,7 +159,7 @@ def _complete(opened: Opened, fields: dict[str, Any], origin: str) -> ModelSpec:
     if origin == "options" and notes:
         notes.append("the rest is from the options")
     foreign = opened.metadata.get("task", "detect")
-    if origin == "ultralytics" and foreign not in ("detect", "classify"):
+    if origin == "ultralytics" and name == "tensor" and fields.get("task") == "tensor":
         notes.append(
             f"nothing: the metadata says task '{foreign}', which this version has no head for, so "
             f"the outputs are given as tensors"
@@ -192,7 +208,8 @@ def _with_labels(opened: Opened, spec: ModelSpec, labels: Path | None) -> ModelS
     if labels is not None:
         spec = dataclasses.replace(spec, labels=read_labels(labels))
         where = f"the labels file {labels}"
-    wanted = HEADS[spec.head].classes(Graph(opened.outputs, None))
+    graph = Graph(opened.outputs, None, options=spec.head_options)
+    wanted = HEADS[spec.head].classes(graph)
     if wanted is not None and spec.labels and len(spec.labels) != wanted:
         raise SpecError(
             f"The model tells {wanted} classes apart, but {where} has {len(spec.labels)} names: "
@@ -208,9 +225,11 @@ def _with_thresholds(spec: ModelSpec, overrides: Overrides) -> ModelSpec:
         "max_detections": overrides.max_detections,
     }
     chosen = {key: float(value) for key, value in given.items() if value is not None}
-    if spec.task == "detect":
+    if spec.task in BOX_TASKS:
         merged = {**DEFAULT_THRESHOLDS, **spec.thresholds, **chosen}
-    else:
+    elif spec.task in ("classify", "tensor"):
         # A classifier's best class counts whatever its score, unless the user says otherwise.
         merged = chosen
+    else:
+        merged = {**spec.thresholds, **chosen}
     return dataclasses.replace(spec, thresholds=merged)

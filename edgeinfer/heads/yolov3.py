@@ -1,0 +1,117 @@
+"""YOLOv3, v4 and their small kin: raw maps `[1, A * (5 + classes), h, w]`, one for each stride.
+
+Source: Redmon and Farhadi 2018, https://arxiv.org/abs/1804.02767: centres by sigmoid within the
+cell, sizes as powers times the anchor, objectness and classes by sigmoid; score = both multiplied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from edgeinfer.errors import SpecError
+from edgeinfer.frames import Array, Arrays
+from edgeinfer.heads.base import Graph, View
+from edgeinfer.heads.boxes import Floats, finish, peak_of, threshold, xywh_to_xyxy
+from edgeinfer.heads.instances import input_hw
+from edgeinfer.results import Detections
+from edgeinfer.spec import ModelSpec
+
+
+class YoloV3:
+    """Options: ``anchors``: for each output, in the graph's order, a list of [width, height] in
+    model pixels, as they stand in Darknet's .cfg for that layer's mask.
+    """
+
+    name = "yolov3"
+    task = "detect"
+
+    def why_not(self, graph: Graph) -> str | None:
+        anchors = graph.options.get("anchors")
+        if anchors is None:
+            return 'it needs head_options {"anchors": [[[w, h], ...], ...]}, a list for each output'
+        if not _is_anchors(anchors):
+            return "its option anchors is not a list for each output of lists of [w, h]"
+        if len(anchors) != len(graph.outputs):
+            return (
+                f"its anchors are for {len(anchors)} outputs, this graph has {len(graph.outputs)}"
+            )
+        for item, each in zip(graph.outputs, anchors, strict=True):
+            if len(item.shape) != 4:
+                return f"its outputs are [1, A * (5 + classes), h, w], one is {list(item.shape)}"
+            size = item.shape[1]
+            if isinstance(size, int) and (size % len(each) or size // len(each) < 6):
+                return f"{size} channels are not (5 + classes) for each of {len(each)} anchors"
+        return None
+
+    def classes(self, graph: Graph) -> int | None:
+        size = graph.outputs[0].shape[1]
+        anchors = graph.options.get("anchors")
+        if not isinstance(size, int) or not isinstance(anchors, list) or not anchors:
+            return None
+        return size // len(anchors[0]) - 5
+
+    def decode(
+        self, outputs: Arrays, views: Sequence[View], spec: ModelSpec
+    ) -> Sequence[Detections]:
+        """Maps to detections; the best class of each anchor counts."""
+        anchors = _anchors(spec.head_options)
+        size_hw = input_hw(spec)
+        found = []
+        for index, view in enumerate(views):
+            levels = [
+                _level(raw[index], np.array(each, np.float32), size_hw, threshold(spec, "score"))
+                for raw, each in zip(outputs.values(), anchors, strict=True)
+            ]
+            boxes, scores, ids, peaks = zip(*levels, strict=True)
+            parts = np.concatenate(boxes), np.concatenate(scores), np.concatenate(ids)
+            found.append(finish(*parts, view, spec, peak=float(np.max(peaks))))
+        return found
+
+
+def _is_anchors(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(each, list)
+        and each
+        and all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in each)
+        for each in value
+    )
+
+
+def _anchors(options: Mapping[str, Any]) -> list[list[list[float]]]:
+    anchors = options.get("anchors")
+    if not _is_anchors(anchors):
+        raise SpecError("The head 'yolov3' needs its anchors in the spec's head_options.")
+    found: list[list[list[float]]] = anchors  # type: ignore[assignment]  # just looked at
+    return found
+
+
+def _level(
+    raw: Array, anchors: Floats, input_hw: tuple[int, int], limit: float
+) -> tuple[Floats, Floats, Any, float]:
+    """Boxes, scores, classes and the largest objectness of one map `(A * (5 + classes), h, w)`."""
+    _, rows, columns = raw.shape
+    cube = raw.reshape(len(anchors), -1, rows * columns)
+    # A score is at most its objectness, and the sigmoid keeps the order: one plane decides.
+    least = (
+        np.log(limit) - np.log1p(-limit) if 0 < limit < 1 else (-np.inf if limit <= 0 else np.inf)
+    )
+    anchor, place = np.nonzero(cube[:, 4] > least)
+    chosen = cube[anchor, :, place].astype(np.float32)
+    sure = _sigmoid(chosen[:, 4:])
+    ids = sure[:, 1:].argmax(axis=1)
+    scores = sure[:, 0] * sure[np.arange(len(ids)), 1 + ids]
+    good = scores > limit
+    chosen, anchor, place = chosen[good], anchor[good], place[good]
+    cell = np.stack((place % columns, place // columns), axis=1)
+    step = np.array([input_hw[1] / columns, input_hw[0] / rows], np.float32)
+    centres = (_sigmoid(chosen[:, :2]) + cell) * step
+    sizes = np.exp(chosen[:, 2:4]) * anchors[anchor]
+    boxes = xywh_to_xyxy(np.concatenate((centres, sizes), axis=1).astype(np.float32))
+    return boxes, scores[good], ids[good], peak_of(cube[:, 4].ravel())
+
+
+def _sigmoid(values: Floats) -> Floats:
+    return np.asarray(1 / (1 + np.exp(-values)))
