@@ -47,7 +47,8 @@ class InputSpec:
     A picture is resized by the rule into `size_hw`, brought into the order of `color` and fed as
     (pixel * scale - mean) / std, with `mean` and `std` in that order. An input of kind ``tensor``
     takes arrays as they are; one with a `value` is filled with that number where nobody feeds it
-    (a sample rate, a threshold).
+    (a sample rate, a threshold), and `context` values of the frame before are put in front of
+    each, along the last axis.
     """
 
     name: str
@@ -64,6 +65,7 @@ class InputSpec:
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
     value: float | None = None
+    context: int = 0
 
     def __post_init__(self) -> None:
         where = f"input '{self.name}'"
@@ -77,6 +79,8 @@ class InputSpec:
                 raise SpecError(
                     f"In {where}: size_hw is {[height, width]}, not two numbers from 1 to 16384."
                 )
+        if self.context < 0:
+            raise SpecError(f"In {where}: context is {self.context}, not 0 or more.")
         if not 0 <= self.pad_value <= 255:
             raise SpecError(f"In {where}: pad_value is {self.pad_value}, not from 0 to 255.")
         for key in ("mean", "std"):
@@ -105,10 +109,12 @@ class InputSpec:
 
     def to_dict(self) -> dict[str, Any]:
         if self.kind == "tensor":
-            constant = {} if self.value is None else {"value": self.value}
-            return {"name": self.name, "kind": "tensor", "dtype": self.dtype, **constant}
+            plain: dict[str, Any] = {"name": self.name, "kind": "tensor", "dtype": self.dtype}
+            if self.value is not None:
+                plain["value"] = self.value
+            return {**plain, "context": self.context} if self.context else plain
         plain = dataclasses.asdict(self)
-        del plain["value"]
+        del plain["value"], plain["context"]
         for key in ("size_hw", "mean", "std"):
             plain[key] = None if plain[key] is None else list(plain[key])
         return plain
@@ -276,10 +282,10 @@ def input_fields(data: Mapping[str, Any], where: str) -> dict[str, Any]:
             if not fits or (wanted is not None and len(value) != wanted) or not value:
                 raise SpecError(f"{where}: '{key}' is {_short(value)}, not a list of numbers.")
             fields[key] = tuple(int(item) if key == "size_hw" else float(item) for item in value)
-        elif key in ("scale", "pad_value", "value"):
+        elif key in ("scale", "pad_value", "value", "context"):
             if not _is_number(value):
                 raise SpecError(f"{where}: '{key}' is {_short(value)}, not a number.")
-            fields[key] = int(value) if key == "pad_value" else float(value)
+            fields[key] = float(value) if key in ("scale", "value") else int(value)
         elif not isinstance(value, str):
             raise SpecError(f"{where}: '{key}' is {_short(value)}, not a text.")
         else:

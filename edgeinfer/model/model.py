@@ -150,6 +150,12 @@ class Model:
         with self._lock:
             return self._own_lane().raw(frame)
 
+    def reset(self) -> None:
+        """Forget what earlier calls left behind (recurrent state), as for another stream."""
+        with self._lock:
+            if self._lane is not None:
+                self._lane.reset()
+
     def _own_lane(self) -> Lane:
         if self._lane is None:
             self._lane = self.lane()
@@ -217,6 +223,9 @@ def open_model(path: Path, options: LoadOptions) -> Model:
     except EdgeInferError:
         session.selected.engine.close()
         raise
+    if spec.state or any(item.context for item in spec.inputs):
+        # Frames that depend on those before them go one by one.
+        session = dataclasses.replace(session, plan=dataclasses.replace(session.plan, lanes=1))
     may_fall_back = options.allow_fallback and why_unfit(spec.target, "cpu", this_machine()) is None
     recovery = Recovery(session.selected, session.plan.lanes, may_fall_back)
     return Model(session, recovery, spec, fed, shapes, now_ns() - started)

@@ -197,8 +197,7 @@ def complete_inputs(
                     f"{list(item.shape)} and its type {item.dtype}."
                 )
             plain = {"name": item.name, "kind": "tensor", "dtype": _plain(item.dtype)}
-            constant = {"value": known["value"]} if "value" in known else {}
-            inputs.append({**plain, **constant})
+            inputs.append({**plain, **{k: known[k] for k in ("value", "context") if k in known}})
             continue
         usual = dict(_PREPROCESSING[head]) if guessing or not known else {}
         inputs.append(_picture_fields(item, known, picture, usual, head, notes))

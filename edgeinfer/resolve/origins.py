@@ -164,8 +164,24 @@ def _complete(opened: Opened, fields: dict[str, Any], origin: str) -> ModelSpec:
             f"nothing: the metadata says task '{foreign}', which this version has no head for, so "
             f"the outputs are given as tensors"
         )
+    _check_state(opened, fields.get("state", {}))
     complete = {**fields, "task": task, "head": name, "inputs": inputs}
     return build(complete, origin, notes)
+
+
+def _check_state(opened: Opened, state: Mapping[str, str]) -> None:
+    """Raises:
+    SpecError: if the graph lacks an output or input that carries state.
+    """
+    outputs = [item.name for item in opened.outputs]
+    inputs = [item.name for item in opened.inputs]
+    for output, name in state.items():
+        if output not in outputs:
+            raise SpecError(
+                f"The state's output '{output}' does not exist. {suggest(output, outputs)}"
+            )
+        if name not in inputs:
+            raise SpecError(f"The state's input '{name}' does not exist. {suggest(name, inputs)}")
 
 
 def _guessed_head(
