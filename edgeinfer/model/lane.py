@@ -201,7 +201,7 @@ class Lane:
             if len(free) != 1:
                 raise InputError(
                     f"This model has {len(free)} inputs ({', '.join(free)}): give a .npz that "
-                    f"names them."
+                    f"names them, or a constant 'value' for all but one in --spec."
                 )
             data = {free[0]: data[""]}
         if self._carried:

@@ -36,6 +36,9 @@ from edgeinfer.spec import (
     spec_fields,
 )
 
+# What detectors of faces are run with; at 0.25 they see some in every crowd of leaves.
+_FACE_SCORE = 0.5
+
 
 @dataclass(frozen=True)
 class Overrides:
@@ -224,6 +227,8 @@ def _with_labels(opened: Opened, spec: ModelSpec, labels: Path | None) -> ModelS
     if labels is not None:
         spec = dataclasses.replace(spec, labels=read_labels(labels))
         where = f"the labels file {labels}"
+    elif spec.task == "face" and not spec.labels:
+        spec = dataclasses.replace(spec, labels=("face",))
     graph = Graph(opened.outputs, None, options=spec.head_options)
     wanted = HEADS[spec.head].classes(graph)
     if wanted is not None and spec.labels and len(spec.labels) != wanted:
@@ -242,7 +247,8 @@ def _with_thresholds(spec: ModelSpec, overrides: Overrides) -> ModelSpec:
     }
     chosen = {key: float(value) for key, value in given.items() if value is not None}
     if spec.task in BOX_TASKS:
-        merged = {**DEFAULT_THRESHOLDS, **spec.thresholds, **chosen}
+        usual = {**DEFAULT_THRESHOLDS, **({"score": _FACE_SCORE} if spec.task == "face" else {})}
+        merged = {**usual, **spec.thresholds, **chosen}
     elif spec.task in ("classify", "tensor"):
         # A classifier's best class counts whatever its score, unless the user says otherwise.
         merged = chosen
