@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from edgeinfer.datasets.base import MaskTruth, OrientedTruth, PoseTruth
 from edgeinfer.datasets.yolo_labels import Row, check_shares, numbers, read_rows
-from edgeinfer.frames import Array
-from edgeinfer.packages import opencv
 from edgeinfer.results import Mask
 
 
@@ -98,16 +96,27 @@ def read_poses(
 
 
 def fill(outline_xy: NDArray[np.float64], size_wh: tuple[int, int]) -> Mask:
-    """The pixels of an outline in pixels of the picture."""
+    """The pixels whose centres lie inside an outline, by the even-odd rule.
+
+    Args:
+        outline_xy: `(N, 2)` in pixels of the picture.
+        size_wh: of the picture.
+    """
     width, height = size_wh
-    low = np.clip(np.floor(outline_xy.min(axis=0)).astype(int), 0, (width, height))
-    high = np.clip(np.ceil(outline_xy.max(axis=0)).astype(int) + 1, 0, (width, height))
-    cut: Array = np.zeros((high[1] - low[1], high[0] - low[0]), np.uint8)
-    if cut.size:
-        # Coordinates are edges of pixels, OpenCV counts their centres; 1/65536 pixel is its step.
-        points = np.rint((outline_xy - 0.5 - low) * 65536).astype(np.int32)
-        opencv().fillPoly(cut, [points], 1, opencv().LINE_8, 16)
-    return Mask((int(low[0]), int(low[1])), cut.astype(bool), size_wh)
+    low, high = outline_xy.min(axis=0), outline_xy.max(axis=0)
+    x0, y0 = (int(edge) for edge in np.clip(np.floor(low), 0, (width, height)))
+    x1, y1 = (int(edge) for edge in np.clip(np.ceil(high), 0, (width, height)))
+    middle = (np.arange(y0, y1) + 0.5)[:, None]
+    (ax, ay), (bx, by) = outline_xy.T, np.roll(outline_xy, -1, axis=0).T
+    rows, edges = np.nonzero((ay <= middle) != (by <= middle))
+    share = (middle[rows, 0] - ay[edges]) / (by - ay)[edges]
+    crossing = ax[edges] + share * (bx - ax)[edges]
+    columns = np.clip(np.ceil(crossing - 0.5), x0, x1).astype(int) - x0
+    # Every crossing of a row turns what lies right of it from outside to inside, or back.
+    turns = np.zeros((y1 - y0, x1 - x0 + 1), np.int32)
+    np.add.at(turns, (rows, columns), 1)
+    inside = turns.cumsum(axis=1)[:, :-1] % 2 == 1
+    return Mask((x0, y0), inside, size_wh)
 
 
 def _ids(rows: list[Row]) -> NDArray[np.int64]:

@@ -112,7 +112,9 @@ def test_fastestdet_reads_its_cells() -> None:
     # Cell in row 1, column 2: half a cell to the right, half of the input wide, a quarter high.
     output[0, :, 1, 2] = [0.8, math.atanh(0.5), 0, 0, logit(0.25), 0.3, 0.9]
     found = decoded("fastestdet", {"out": output})
-    assert found.boxes_xyxy.tolist() == [pytest.approx([40 - 16, 16 - 8, 40 + 16, 16 + 8], abs=1e-4)]
+    assert found.boxes_xyxy.tolist() == [
+        pytest.approx([40 - 16, 16 - 8, 40 + 16, 16 + 8], abs=1e-4)
+    ]
     assert found.scores.tolist() == pytest.approx([0.8**0.6 * 0.9**0.4])
     assert found.class_ids.tolist() == [1]
 
