@@ -41,7 +41,7 @@ def _lines(line: Line) -> str:
 
 
 def _anomaly(line: Line) -> str:
-    said = {None: "no threshold", True: "an anomaly", False: "normal"}[line["is_anomaly"]]
+    said = {None: "no verdict", True: "an anomaly", False: "normal"}[line["is_anomaly"]]
     score = line["anomaly_score"]
     return f"{'no number' if score is None else f'{score:.4g}'}, {said}"
 

@@ -23,7 +23,7 @@ from edgeinfer.heads.heatmap import Heatmap
 from edgeinfer.heads.nanodet import NanoDet
 from edgeinfer.heads.obb import YoloV8Obb
 from edgeinfer.heads.objectness import YoloV5, YoloX
-from edgeinfer.heads.options import check_options
+from edgeinfer.heads.options import check_options, takes
 from edgeinfer.heads.pose import YoloV8Pose
 from edgeinfer.heads.retinaface import RetinaFace
 from edgeinfer.heads.rtdetr import RtDetr
@@ -49,6 +49,7 @@ __all__ = [
     "check_options",
     "class_numbers",
     "head_named",
+    "takes",
 ]
 
 _ALL: tuple[Head, ...] = (

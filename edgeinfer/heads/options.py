@@ -27,6 +27,11 @@ OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 
+def takes(head: str, options: Mapping[str, object]) -> bool:
+    """Whether a head knows all of these options."""
+    return set(options) <= set(OPTIONS.get(head, ()))
+
+
 def check_options(head: str, options: Mapping[str, object]) -> None:
     """Refuse options that a head does not take.
 

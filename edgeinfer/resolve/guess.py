@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgeinfer.errors import SpecError
-from edgeinfer.heads import HEADS, NEVER_GUESSED, Graph
+from edgeinfer.heads import HEADS, NEVER_GUESSED, Graph, takes
 from edgeinfer.resolve.opened import Opened
 from edgeinfer.spec import TensorSpec, input_fields
 
@@ -134,7 +134,7 @@ def fitting_heads(
     for name, head in HEADS.items():
         if head.task == "tensor" or task not in (None, head.task):
             continue
-        if task is None and name in NEVER_GUESSED:
+        if (task is None and name in NEVER_GUESSED) or not takes(name, graph.options):
             continue
         if head.why_not(graph) is not None:
             continue

@@ -214,7 +214,8 @@ def _guessed_head(
 
 def _contradiction(name: str, reason: str, graph: Graph, origin: str) -> SpecError:
     shapes = ", ".join(f"{item.name} {list(item.shape)}" for item in graph.outputs)
-    fitting = guess.fitting_heads(graph, None, None, picture=True)
+    plain = dataclasses.replace(graph, options={})
+    fitting = guess.fitting_heads(plain, None, None, picture=True)
     instead = f" The shape fits {' or '.join(fitting)}." if fitting else ""
     return SpecError(
         f"The head '{name}' (from {origin}) does not fit the output {shapes}: {reason}.{instead} "

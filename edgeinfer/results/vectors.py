@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,8 +45,10 @@ class Anomaly:
 
     @property
     def is_anomaly(self) -> bool | None:
-        """Whether the score reaches the threshold; None where there is none."""
-        return None if self.threshold is None else self.score >= self.threshold
+        """Whether the score reaches the threshold; None where there is none, or the score is none."""
+        if self.threshold is None or math.isnan(self.score):
+            return None
+        return self.score >= self.threshold
 
     def to_dict(self) -> dict[str, Any]:
         return {"anomaly_score": self.score, "is_anomaly": self.is_anomaly}
