@@ -45,7 +45,7 @@ class Anomaly:
 
     @property
     def is_anomaly(self) -> bool | None:
-        """Whether the score reaches the threshold; None where there is none, or the score is none."""
+        """Whether the score reaches the threshold; None where one of the two is no number."""
         if self.threshold is None or math.isnan(self.score):
             return None
         return self.score >= self.threshold

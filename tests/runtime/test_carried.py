@@ -94,8 +94,7 @@ def test_a_picture_model_may_carry_state(make_model: Any) -> None:
                     "resize": "stretch",
                 }
             ],
-        }
-        | {"task": "tensor"},
+        },
     )
     with edgeinfer.load(path) as model:
         picture = np.full((4, 4), 3, np.uint8)
