@@ -114,35 +114,40 @@ def corners(boxes_xywhr: Floats) -> Floats:
     )
 
 
-def _covariance(boxes: Doubles) -> tuple[Doubles, Doubles, Doubles]:
+def _gaussians(boxes_xywhr: Floats) -> Doubles:
+    """`(N, 6)`: mean x, y, the spread's xx, yy, xy, and its determinant."""
+    boxes = boxes_xywhr.astype(np.float64)
     w, h = boxes[:, 2] ** 2 / 12, boxes[:, 3] ** 2 / 12
     cosine, sine = np.cos(boxes[:, 4]), np.sin(boxes[:, 4])
-    return w * cosine**2 + h * sine**2, w * sine**2 + h * cosine**2, (w - h) * cosine * sine
+    xx, yy = w * cosine**2 + h * sine**2, w * sine**2 + h * cosine**2
+    xy = (w - h) * cosine * sine
+    spread = np.clip(xx * yy - xy**2, 0, None)
+    return np.stack((boxes[:, 0], boxes[:, 1], xx, yy, xy, spread), axis=1)
 
 
 def prob_iou(one: Floats, others: Floats) -> Doubles:
     """Overlap of one `(5,)` box with `(N, 5)` others, as Gaussians: `(N,)` in [0, 1]."""
+    return _overlap(_gaussians(one[None])[0], _gaussians(others))
+
+
+def _overlap(one: Doubles, others: Doubles) -> Doubles:
     tiny = 1e-7
-    (a1,), (b1,), (c1,) = _covariance(one[None].astype(np.float64))
-    a2, b2, c2 = _covariance(others.astype(np.float64))
-    dx, dy = one[0] - others[:, 0].astype(np.float64), one[1] - others[:, 1].astype(np.float64)
-    a, b, c = a1 + a2, b1 + b2, c1 + c2
-    spread = a * b - c**2 + tiny
-    near = (a * dy**2 + b * dx**2) / spread / 4 - c * dx * dy / spread / 2
-    each = np.sqrt(np.clip(a1 * b1 - c1**2, 0, None) * np.clip(a2 * b2 - c2**2, 0, None))
-    alike = np.log(spread / (4 * each + tiny) + tiny) / 2
+    dx, dy, xx, yy, xy = (one[:5] * (-1, -1, 1, 1, 1) + others[:, :5]).T
+    spread = xx * yy - xy**2 + tiny
+    near = (xx * dy**2 + yy * dx**2) / spread / 4 - xy * dx * dy / spread / 2
+    alike = np.log(spread / (4 * np.sqrt(one[5] * others[:, 5]) + tiny) + tiny) / 2
     distance = np.clip(near + alike, tiny, 100.0)
     return np.asarray(1 - np.sqrt(1 - np.exp(-distance) + tiny))
 
 
 def rotated_nms(boxes: Floats, scores: Floats, class_ids: Ints, iou: float, limit: int) -> Ints:
     """Greedy suppression of turned boxes within each class; best first."""
-    order = np.argsort(-scores, kind="stable")[:_MAX_CANDIDATES]
+    rest = np.argsort(-scores, kind="stable")[:_MAX_CANDIDATES]
+    shapes = _gaussians(boxes)
     kept: list[int] = []
-    rest = order
     while rest.size and len(kept) < limit:
         best, rest = rest[0], rest[1:]
         kept.append(int(best))
         apart = class_ids[rest] != class_ids[best]
-        rest = rest[apart | (prob_iou(boxes[best], boxes[rest]) <= iou)]
+        rest = rest[apart | (_overlap(shapes[best], shapes[rest]) <= iou)]
     return np.array(kept, np.int64)

@@ -84,17 +84,11 @@ def _masks(
     weights: Floats, maps: Array, boxes: Floats, view: View, spec: ModelSpec
 ) -> tuple[Mask, ...]:
     """The mask of each box, `(N, 4)` in frame pixels, over the frame's pixels."""
-    if not len(weights):
-        return ()
-    count, height, width = maps.shape
-    mixed = weights @ maps.reshape(count, -1).astype(np.float32, copy=False)
-    mixed = mixed.reshape(-1, height, width)
     model_hw = input_hw(spec)
     frame_wh = view.frame_wh or (model_hw[1], model_hw[0])
-    warp = to_map(view.to_frame, model_hw, (height, width))
-    return tuple(
-        _cut(one, box, warp, frame_wh) for one, box in zip(mixed, boxes.tolist(), strict=True)
-    )
+    warp = to_map(view.to_frame, model_hw, (maps.shape[1], maps.shape[2]))
+    rows = zip(weights, boxes.tolist(), strict=True)
+    return tuple(_mask(each, maps, box, warp, frame_wh) for each, box in rows)
 
 
 def to_map(to_frame: Affine, model_hw: tuple[int, int], map_hw: tuple[int, int]) -> Array:
@@ -107,19 +101,27 @@ def to_map(to_frame: Affine, model_hw: tuple[int, int], map_hw: tuple[int, int])
     )
 
 
-def _cut(mixed: Floats, box: list[float], warp: Array, frame_wh: tuple[int, int]) -> Mask:
+def _mask(
+    weights: Floats, maps: Array, box: list[float], warp: Array, frame_wh: tuple[int, int]
+) -> Mask:
     """The pixels whose centre lies in the box and where the mixture, read between its own pixels,
-    is positive."""
+    is positive. Only the part of the maps under the box is mixed."""
     cv2 = opencv()
     x0, y0 = (max(0, int(np.ceil(edge - 0.5))) for edge in box[:2])
     x1 = min(frame_wh[0], int(np.ceil(box[2] - 0.5)))
     y1 = min(frame_wh[1], int(np.ceil(box[3] - 0.5)))
     if x1 <= x0 or y1 <= y0:
         return Mask((0, 0), np.zeros((0, 0), bool), frame_wh)
-    shifted = warp.copy()
-    shifted[:, 2] += warp[:, :2] @ np.array([x0, y0], np.float64)
+    scale, shift = warp[[0, 1], [0, 1]], warp[:, 2]
+    limit = np.array([maps.shape[2], maps.shape[1]])
+    low = np.clip(np.floor(scale * (x0, y0) + shift), 0, limit - 1).astype(int)
+    high = np.clip(np.floor(scale * (x1 - 1, y1 - 1) + shift) + 2, low + 1, limit).astype(int)
+    part = maps[:, low[1] : high[1], low[0] : high[0]].astype(np.float32, copy=False)
+    mixed = (weights @ part.reshape(len(maps), -1)).reshape(part.shape[1:])
+    inside = np.array([[scale[0], 0, 0], [0, scale[1], 0]])
+    inside[:, 2] = scale * (x0, y0) + shift - low
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     values = cv2.warpAffine(
-        mixed, shifted, (x1 - x0, y1 - y0), flags=flags, borderMode=cv2.BORDER_REPLICATE
+        mixed, inside, (x1 - x0, y1 - y0), flags=flags, borderMode=cv2.BORDER_REPLICATE
     )
     return Mask((x0, y0), values > 0, frame_wh)

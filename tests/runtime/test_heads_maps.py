@@ -86,6 +86,13 @@ def test_coarse_scores_are_made_fine_before_the_best_is_taken() -> None:
     assert classes(scores, upsample="nearest").class_ids.tolist() == coarse.tolist()
 
 
+@pytest.mark.parametrize("count", [7, 300])
+def test_the_best_of_many_classes_is_what_argmax_says(count: int) -> None:
+    random = np.random.default_rng(count)
+    scores = random.integers(0, 50, (1, count, 8, 8)).astype(np.float16)
+    assert classes(scores).class_ids.tolist() == scores[0].argmax(axis=0).tolist()
+
+
 def test_a_single_map_is_an_object_on_a_background() -> None:
     scores = np.full((1, 1, 8, 8), 0.4, np.float32)
     scores[0, 0, 2:4] = 0.6
