@@ -67,8 +67,8 @@ class Semantic:
             if raw.dtype.kind in "iu":
                 classes = _numbers(raw.reshape(raw.shape[-2:]))
             else:
-                # One sum tells whether any number is none, without a map of its own.
-                flags = () if np.isfinite(np.add.reduce(raw, axis=None)) else ("nonfinite",)
+                # The largest is no number where any is none.
+                flags = () if np.isfinite(raw.max()) else ("nonfinite",)
                 classes = _best(raw, spec)
             found.append(ClassMap(_over_frame(classes, view, spec), spec.labels, flags))
         return found
