@@ -49,7 +49,8 @@ class Heatmap:
             box = np.concatenate((peaks[:, :2].min(axis=0), peaks[:, :2].max(axis=0)))[None]
             points, flags = place(peaks[None], view)
             score = np.array([np.clip(peaks[:, 2].mean(), 0, 1)], np.float32)
-            if score[0] <= spec.thresholds.get("score", -1.0):
+            hidden = bool(spec.keep_classes) and 0 not in spec.keep_classes
+            if hidden or score[0] <= spec.thresholds.get("score", -1.0):
                 score, box, points = score[:0], box[:0], points[:0]
             ids = np.zeros(len(score), np.int64)
             found.append(Poses(in_frame(box, view), score, ids, spec.labels, flags, points))

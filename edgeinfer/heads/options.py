@@ -18,11 +18,10 @@ OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "db": ("binary", "unclip"),
         "embed": ("normalize", "output"),
         "ssd": (*_PRIORS, "background", "activation"),
-        "yolov3": ("anchors",),
+        "yolov3": ("anchors", "scale_xy"),
         "nanodet": ("strides", "classes"),
         "scrfd": ("strides", "anchors"),
         "retinaface": ("sizes", "strides", "variances"),
-        "retinanet": (*_PRIORS, "activation"),
     }
 )
 

@@ -22,7 +22,8 @@ from edgeinfer.spec import ModelSpec
 
 class YoloV3:
     """Options: ``anchors``: for each output, in the graph's order, a list of [width, height] in
-    model pixels, as they stand in Darknet's .cfg for that layer's mask.
+    model pixels, as they stand in Darknet's .cfg for that layer's mask; ``scale_xy`` (1): how far
+    centres may leave their cell, the `scale_x_y` of YOLOv4's .cfg, one number or one per output.
     """
 
     name = "yolov3"
@@ -38,6 +39,9 @@ class YoloV3:
             return (
                 f"its anchors are for {len(anchors)} outputs, this graph has {len(graph.outputs)}"
             )
+        scales = graph.options.get("scale_xy", 1)
+        if isinstance(scales, list) and len(scales) != len(anchors):
+            return f"its option scale_xy has {len(scales)} numbers for {len(anchors)} outputs"
         for item, each in zip(graph.outputs, anchors, strict=True):
             if len(item.shape) != 4:
                 return f"its outputs are [1, A * (5 + classes), h, w], one is {list(item.shape)}"
@@ -58,12 +62,14 @@ class YoloV3:
     ) -> Sequence[Detections]:
         """Maps to detections; the best class of each anchor counts."""
         anchors = _anchors(spec.head_options)
-        size_hw = input_hw(spec)
+        size_hw, limit = input_hw(spec), threshold(spec, "score")
+        given = spec.head_options.get("scale_xy", 1)
+        scales = given if isinstance(given, list) else [given] * len(anchors)
         found = []
         for index, view in enumerate(views):
             levels = [
-                _level(raw[index], np.array(each, np.float32), size_hw, threshold(spec, "score"))
-                for raw, each in zip(outputs.values(), anchors, strict=True)
+                _level(raw[index], np.array(each, np.float32), size_hw, limit, float(scale))
+                for raw, each, scale in zip(outputs.values(), anchors, scales, strict=True)
             ]
             boxes, scores, ids, peaks = zip(*levels, strict=True)
             parts = np.concatenate(boxes), np.concatenate(scores), np.concatenate(ids)
@@ -89,7 +95,7 @@ def _anchors(options: Mapping[str, Any]) -> list[list[list[float]]]:
 
 
 def _level(
-    raw: Array, anchors: Floats, input_hw: tuple[int, int], limit: float
+    raw: Array, anchors: Floats, size_hw: tuple[int, int], limit: float, scale: float
 ) -> tuple[Floats, Floats, Any, float]:
     """Boxes, scores, classes and the largest objectness of one map `(A * (5 + classes), h, w)`."""
     _, rows, columns = raw.shape
@@ -106,8 +112,8 @@ def _level(
     good = scores > limit
     chosen, anchor, place = chosen[good], anchor[good], place[good]
     cell = np.stack((place % columns, place // columns), axis=1)
-    step = np.array([input_hw[1] / columns, input_hw[0] / rows], np.float32)
-    centres = (_sigmoid(chosen[:, :2]) + cell) * step
+    step = np.array([size_hw[1] / columns, size_hw[0] / rows], np.float32)
+    centres = (_sigmoid(chosen[:, :2]) * scale - (scale - 1) / 2 + cell) * step
     sizes = np.exp(chosen[:, 2:4]) * anchors[anchor]
     boxes = xywh_to_xyxy(np.concatenate((centres, sizes), axis=1).astype(np.float32))
     return boxes, scores[good], ids[good], peak_of(cube[:, 4].ravel())

@@ -84,6 +84,11 @@ def resolve(opened: Opened, overrides: Overrides) -> ModelSpec:
     spec = _with_labels(opened, spec, overrides.labels)
     spec = _with_thresholds(spec, overrides)
     if overrides.classes:
+        if spec.task not in (*BOX_TASKS, "classify"):
+            raise UsageError(
+                f"--classes chooses among objects or classes; the task '{spec.task}' has none to "
+                f"choose from: leave it out."
+            )
         graph = Graph(opened.outputs, None, options=spec.head_options)
         count = HEADS[spec.head].classes(graph)
         spec = dataclasses.replace(

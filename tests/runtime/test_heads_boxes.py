@@ -135,6 +135,14 @@ def test_yolov3_decodes_raw_maps_with_its_anchors() -> None:
     ]
 
 
+def test_yolov3_centres_may_leave_their_cells() -> None:
+    raw = np.full((1, 7, 2, 2), -9, np.float32)
+    raw[0, :, 0, 0] = [logit(0.9), logit(0.5), 0, 0, 9, 9, -9]
+    found = decoded("yolov3", {"out": raw}, anchors=[[[8, 8]]], scale_xy=[2])
+    # 0.9 * 2 - 0.5 cells of 32 pixels; 0.5 stays in the middle.
+    assert found.boxes_xyxy.tolist() == [pytest.approx([37.6, 12, 45.6, 20], abs=1e-4)]
+
+
 def test_yolov3_needs_anchors_that_fit() -> None:
     head = HEADS["yolov3"]
     assert "anchors" in str(head.why_not(graph((1, 14, 2, 2))))

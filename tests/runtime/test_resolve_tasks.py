@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edgeinfer.errors import SpecError
+from edgeinfer.errors import SpecError, UsageError
 from edgeinfer.resolve import Opened, Overrides, resolve
 from edgeinfer.spec import TensorSpec
 
@@ -146,6 +146,11 @@ def test_faces_have_a_label_and_a_threshold_of_their_own() -> None:
     spec = resolve(found, Overrides())
     assert (spec.labels, spec.thresholds["score"]) == (("face",), 0.5)
     assert spec.inputs[0].mean == (127, 127, 127)
+
+
+def test_classes_cannot_be_chosen_where_there_are_none() -> None:
+    with pytest.raises(UsageError, match="--classes.*'embed'"):
+        resolve(opened((1, 128)), Overrides(task="embed", classes=("0",)))
 
 
 def test_thresholds_of_other_tasks_are_the_models() -> None:
