@@ -17,6 +17,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "ctc": ("blank", "time_axis"),
         "db": ("binary", "unclip"),
         "embed": ("normalize", "output"),
+        "rtdetr": ("end2end",),
         "ssd": (*_PRIORS, "background", "activation"),
         "yolov3": ("anchors", "scale_xy"),
         "nanodet": ("strides", "classes"),

@@ -16,6 +16,7 @@ _ULTRALYTICS_HEADS: Mapping[str, str | None] = {
     "pose": "yolov8-pose",
     "obb": "yolov8-obb",
 }
+_RTDETR = "RTDETRDecoder"
 
 
 def _literal(text: str | None) -> Any:
@@ -55,6 +56,8 @@ def ultralytics_fields(
         fields["head"] = "end2end"
     elif _ULTRALYTICS_HEADS[task] is not None:
         fields["head"] = _ULTRALYTICS_HEADS[task]
+    if metadata.get("head") == _RTDETR:
+        fields["head"] = "rtdetr"
     options = _ultralytics_options(metadata, task, finished)
     if options:
         fields["head_options"] = options
@@ -80,6 +83,9 @@ def ultralytics_fields(
 def _ultralytics_options(metadata: Mapping[str, str], task: str, finished: bool) -> dict[str, Any]:
     """What the heads of objects must know beside the shapes."""
     options: dict[str, Any] = {}
+    if metadata.get("head") == _RTDETR:
+        # Versions that write this key write the best class of each query.
+        options["end2end"] = True
     if task in ("segment", "pose", "obb") and finished:
         options["end2end"] = True
     shape = _literal(metadata.get("kpt_shape"))

@@ -163,6 +163,10 @@ def _complete(opened: Opened, fields: dict[str, Any], origin: str) -> ModelSpec:
         raise SpecError(
             f"The task is '{task}', but the head '{name}' belongs to the task '{head.task}'."
         )
+    if origin == "ultralytics" and name == "rtdetr":
+        # Alone among Ultralytics' models it is trained on pictures that fill the input.
+        stretched = [{**item, "resize": "stretch"} for item in fields.get("inputs", ())]
+        fields = {**fields, "inputs": stretched}
     inputs = guess.complete_inputs(opened, fields, name, picture, notes, origin == "guessed")
     if origin == "options" and notes:
         notes.append("the rest is from the options")

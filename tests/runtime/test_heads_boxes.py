@@ -185,6 +185,14 @@ def test_rtdetr_in_both_layouts() -> None:
         assert found.class_ids.tolist() == [1, 0]
 
 
+def test_rtdetr_may_give_the_best_class_itself() -> None:
+    output = np.zeros((1, 300, 6), np.float32)
+    output[0, 7] = [0.5, 0.25, 0.25, 0.125, 0.8, 1]
+    found = decoded("rtdetr", {"out": output}, end2end=True)
+    assert found.boxes_xyxy.tolist() == [[24, 12, 40, 20]]
+    assert (found.class_ids.tolist(), found.scores.tolist()) == ([1], [pytest.approx(0.8)])
+
+
 def test_ultraface_scales_its_shares_to_the_input() -> None:
     scores, boxes = np.zeros((1, 9, 2), np.float32), np.zeros((1, 9, 4), np.float32)
     scores[0, 4], boxes[0, 4] = [0.1, 0.9], [0.25, 0.5, 0.5, 1]

@@ -25,7 +25,8 @@ def opened(
 
 
 def ultralytics(task: str, **more: str) -> dict[str, str]:
-    return {"stride": "32", "names": "{0: 'a'}", "task": task, "imgsz": "[64, 64]", **more}
+    plain = {"stride": "32", "names": "{0: 'a'}", "task": task, "imgsz": "[64, 64]"}
+    return {**plain, **more}
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,16 @@ def test_ultralytics_tasks_have_their_heads(
     assert spec.inputs[0].resize == ("center-crop" if task == "classify" else "letterbox")
     if task != "classify":
         assert spec.thresholds["score"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("shape", "more"), [((1, 300, 6), {"head": "RTDETRDecoder"}), ((1, 300, 84), {})]
+)
+def test_rtdetr_of_ultralytics_fills_its_input(shape: Any, more: dict[str, str]) -> None:
+    names = str({number: str(number) for number in range(80)})
+    spec = resolve(opened(shape, **ultralytics("detect", names=names, **more)), Overrides())
+    assert (spec.head, spec.inputs[0].resize) == ("rtdetr", "stretch")
+    assert spec.head_options == ({"end2end": True} if more else {})
 
 
 def test_metadata_that_contradict_the_shape_are_an_error() -> None:
