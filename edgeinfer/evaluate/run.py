@@ -60,6 +60,7 @@ class Evaluation:
             "task": self.task,
             "n": self.n,
             "metrics": dict(self.metrics),
+            "headline": self.headline,
             "dataset": self.dataset,
             "per_class": dict(self.per_class),
             "notes": list(self.notes),

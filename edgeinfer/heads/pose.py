@@ -36,11 +36,6 @@ def keypoint_shape(options: Any, values: int | None) -> tuple[int, int] | str:
     """
     given = options.get("kpt_shape")
     if given is not None:
-        fits = isinstance(given, (list, tuple)) and len(given) == 2
-        if not fits or not all(type(item) is int and item > 0 for item in given):
-            return f"its option kpt_shape is {given!r}, not [keypoints, 2 or 3]"
-        if given[1] not in (2, 3):
-            return f"its keypoints have 2 or 3 values, kpt_shape says {given[1]}"
         return given[0], given[1]
     if values == COCO_SHAPE[0] * COCO_SHAPE[1]:
         return COCO_SHAPE
@@ -91,8 +86,12 @@ class YoloV8Pose:
         end2end = bool(spec.head_options.get("end2end"))
         sizes = output.shape[2] - 6 if end2end else output.shape[1] - 5
         known = keypoint_shape(spec.head_options, sizes)
-        if isinstance(known, str):
-            raise SpecError(f"The head '{self.name}' does not fit the model: {known}.")
+        if isinstance(known, str) or sizes < known[0] * known[1]:
+            raise SpecError(
+                f"The head '{self.name}' does not fit the output {list(output.shape)}: it holds "
+                f"too few values, or how many keypoints there are is not known. Give head_options "
+                f'{{"kpt_shape": [keypoints, 2 or 3]}}.'
+            )
         read = _rows if end2end else _columns
         found = []
         for raw, view in zip(output, views, strict=True):

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from edgeinfer.errors import SpecError
 from edgeinfer.frames import Array, Arrays
 from edgeinfer.geometry import Affine
 from edgeinfer.heads.base import Graph, View, grid_counts
@@ -60,6 +61,12 @@ class YoloV8Seg:
         """Predictions and prototypes to boxes and masks; the best class counts."""
         predictions, prototypes = sorted(outputs.values(), key=lambda array: array.ndim)
         end2end = bool(spec.head_options.get("end2end"))
+        if predictions.shape[2 if end2end else 1] < 5 + prototypes.shape[1]:
+            raise SpecError(
+                f"The head '{self.name}' got predictions of {list(predictions.shape)} and "
+                f"prototypes of {list(prototypes.shape)}, which do not fit each other: give the "
+                f"right head with --head."
+            )
         found = []
         for raw, maps, view in zip(predictions, prototypes, views, strict=True):
             if end2end:

@@ -15,11 +15,6 @@ from edgeinfer.packages import opencv
 from edgeinfer.results import ClassMap
 from edgeinfer.spec import ModelSpec
 
-_CHOICES: Mapping[str, tuple[str, ...]] = {
-    "layout": ("nchw", "nhwc"),
-    "upsample": ("linear", "nearest"),
-    "activation": ("none", "sigmoid"),
-}
 _MOST_CLASSES = 65535
 
 
@@ -37,9 +32,6 @@ class Semantic:
     task = "semantic"
 
     def why_not(self, graph: Graph) -> str | None:
-        for key, value in graph.options.items():
-            if value not in _CHOICES[key]:
-                return f"its option {key} is {value!r}, not {' or '.join(_CHOICES[key])}"
         if len(graph.outputs) != 1:
             return f"it has one output, this graph has {len(graph.outputs)}"
         output = graph.outputs[0]

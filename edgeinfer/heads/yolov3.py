@@ -6,12 +6,11 @@ cell, sizes as powers times the anchor, objectness and classes by sigmoid; score
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from edgeinfer.errors import SpecError
 from edgeinfer.frames import Array, Arrays
 from edgeinfer.heads.base import Graph, View
 from edgeinfer.heads.boxes import Floats, finish, peak_of, threshold, xywh_to_xyxy
@@ -33,8 +32,6 @@ class YoloV3:
         anchors = graph.options.get("anchors")
         if anchors is None:
             return 'it needs head_options {"anchors": [[[w, h], ...], ...]}, a list for each output'
-        if not _is_anchors(anchors):
-            return "its option anchors is not a list for each output of lists of [w, h]"
         if len(anchors) != len(graph.outputs):
             return (
                 f"its anchors are for {len(anchors)} outputs, this graph has {len(graph.outputs)}"
@@ -53,7 +50,7 @@ class YoloV3:
     def classes(self, graph: Graph) -> int | None:
         size = graph.outputs[0].shape[1]
         anchors = graph.options.get("anchors")
-        if not isinstance(size, int) or not isinstance(anchors, list) or not anchors:
+        if not isinstance(size, int) or not anchors:
             return None
         return size // len(anchors[0]) - 5
 
@@ -61,7 +58,7 @@ class YoloV3:
         self, outputs: Arrays, views: Sequence[View], spec: ModelSpec
     ) -> Sequence[Detections]:
         """Maps to detections; the best class of each anchor counts."""
-        anchors = _anchors(spec.head_options)
+        anchors = spec.head_options["anchors"]
         size_hw, limit = input_hw(spec), threshold(spec, "score")
         given = spec.head_options.get("scale_xy", 1)
         scales = given if isinstance(given, list) else [given] * len(anchors)
@@ -75,23 +72,6 @@ class YoloV3:
             parts = np.concatenate(boxes), np.concatenate(scores), np.concatenate(ids)
             found.append(finish(*parts, view, spec, peak=float(np.max(peaks))))
         return found
-
-
-def _is_anchors(value: Any) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(each, list)
-        and each
-        and all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in each)
-        for each in value
-    )
-
-
-def _anchors(options: Mapping[str, Any]) -> list[list[list[float]]]:
-    anchors = options.get("anchors")
-    if not _is_anchors(anchors):
-        raise SpecError("The head 'yolov3' needs its anchors in the spec's head_options.")
-    found: list[list[list[float]]] = anchors  # type: ignore[assignment]  # just looked at
-    return found
 
 
 def _level(

@@ -88,7 +88,6 @@ def test_coco_people_are_known_by_their_shape_and_others_must_be_told() -> None:
     assert head.why_not(graph((1, 14, 84), kpt_shape=[3, 3])) is None
     assert head.classes(graph((1, 16, 84), kpt_shape=[3, 3])) == 3
     assert "14 values" in str(head.why_not(graph((1, 8, 84), kpt_shape=[3, 3])))
-    assert "[keypoints, 2 or 3]" in str(head.why_not(graph((1, 8, 84), kpt_shape="x")))
 
 
 def test_a_keypoint_that_is_no_number_is_flagged() -> None:
@@ -269,6 +268,43 @@ def test_only_wanted_classes_are_reported() -> None:
     (found,) = HEADS["yolov8-obb"].decode({"out": output}, (SAME,), spec)
     assert isinstance(found, Oriented)
     assert found.class_ids.tolist() == [1]
+
+
+def test_outputs_that_turn_out_otherwise_are_an_error_and_no_nonsense() -> None:
+    with pytest.raises(SpecError, match=r"\[1, 8, 84\].*too few"):
+        poses(np.zeros((1, 8, 84), np.float32), kpt_shape=[17, 3])
+    with pytest.raises(SpecError, match="do not fit each other"):
+        segments(np.zeros((1, 8, 84), np.float32), np.zeros((1, 32, 16, 16), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("head", "options", "said"),
+    [
+        ("yolov8-pose", {"kpt_shape": [17]}, "keypoints, 2 or 3"),
+        ("yolov8-pose", {"kpt_shape": [17, 4]}, "keypoints, 2 or 3"),
+        ("yolov8-pose", {"end2end": "yes"}, "true or false"),
+        ("semantic", {"layout": "chw"}, "nchw or nhwc"),
+        ("ctc", {"blank": -1}, "a class number or 'last'"),
+        ("ctc", {"time_axis": 2}, "0 or 1"),
+        ("db", {"unclip": 0}, "above 0"),
+        ("db", {"binary": float("nan")}, "above 0"),
+        ("ssd", {"maps": [[10**5, 10**5]]}, "rows, columns"),
+        ("ssd", {"anchors": [[1, 2, 3]]}, "cx, cy, w, h"),
+        ("ssd", {"variances": [1, 2]}, "four numbers"),
+        ("ssd", {"sizes": "x"}, "lists of numbers"),
+        ("yolov3", {"anchors": [[1, 2]]}, "each output"),
+        ("yolov3", {"scale_xy": []}, "a list of them"),
+        ("nanodet", {"strides": [0]}, "whole numbers above 0"),
+        ("nanodet", {"classes": True}, "whole number above 0"),
+        ("scrfd", {"anchors": [2]}, "whole number above 0"),
+        ("embed", {"output": 1}, "an output's name"),
+    ],
+)
+def test_a_value_that_an_option_cannot_have_is_refused(
+    head: str, options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(SpecError, match=f"'{next(iter(options))}'.*{said}"):
+        check_options(head, options)
 
 
 def test_an_option_that_a_head_does_not_take_is_refused_with_a_suggestion() -> None:

@@ -67,14 +67,7 @@ def test_nothing_but_blanks_is_no_line() -> None:
     assert read(steps(0, 0, 0)).to_dict() == {"lines": []}
 
 
-def test_ctc_options_are_checked() -> None:
-    def why(**options: Any) -> str | None:
-        outputs = (TensorSpec("out", "float32", (1, 40, 97)),)
-        return HEADS["ctc"].why_not(Graph(outputs, (48, 320), options=options))
-
-    assert why() is None
-    assert "blank" in str(why(blank="first"))
-    assert "time_axis" in str(why(time_axis=2))
+def test_a_blank_that_does_not_exist_is_refused() -> None:
     with pytest.raises(SpecError, match="blank is class 7"):
         read(steps(1, 2), blank=7)
 

@@ -141,7 +141,7 @@ def test_head_options_travel_in_the_spec() -> None:
     [
         ({"head_options": {"kpt_shap": [1, 2]}}, "Did you mean 'kpt_shape'"),
         ({"head_options": [1]}, "'head_options' is"),
-        ({"head_options": {"kpt_shape": [17]}}, "kpt_shape is"),
+        ({"head_options": {"kpt_shape": [17]}}, "'kpt_shape' of the head"),
         ({"inputs": [{"name": "images", "value": "x"}]}, "'value' is"),
         ({"inputs": [{"name": "images", "context": -1}]}, "context is -1"),
     ],
