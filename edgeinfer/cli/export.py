@@ -58,7 +58,23 @@ from edgeinfer.errors import UsageError
 @click.option("--head", help="What comes out of the graph. [default: what SOURCE says]")
 @click.option("--labels", type=PATH, help="One label per line. [default: what SOURCE says]")
 @click.option("--spec", type=PATH, help="JSON that overrides what SOURCE says of itself.")
-@click.option("--report", type=PATH, help="Write the result as JSON here, too.")
+@click.option(
+    "--embed-preprocess",
+    is_flag=True,
+    help="Put channel order, layout, scale and mean into the graph, which then takes uint8 BGR.",
+)
+@click.option(
+    "--embed-nms",
+    is_flag=True,
+    help="Decode and suppress a detector's boxes in the graph, at the thresholds of its spec.",
+)
+@click.option(
+    "--golden/--no-golden",
+    default=True,
+    show_default=True,
+    help="Write golden vectors beside the file: 'edgeinfer selftest' replays them on the box.",
+)
+@click.option("--report", type=PATH, help="Write the result here, too: JSON, or Markdown for .md.")
 @format_option
 def command(
     source: Path,
@@ -77,6 +93,9 @@ def command(
     head: str | None,
     labels: Path | None,
     spec: Path | None,
+    embed_preprocess: bool,
+    embed_nms: bool,
+    golden: bool,
     report: Path | None,
     output_format: str,
 ) -> None:
@@ -104,6 +123,9 @@ def command(
             task=task,
             head=head,
             labels=labels,
+            embed_preprocess=embed_preprocess,
+            embed_nms=embed_nms,
+            golden=golden,
             progress=tell,
         )
     document = made.to_dict()
