@@ -172,7 +172,7 @@ def _zipped(members: Mapping[str, Array], index: bytes | None = None) -> bytes:
             file.writestr(zipfile.ZipInfo(_INDEX), index, zipfile.ZIP_DEFLATED, _LEVEL)
         for name, array in members.items():
             held = io.BytesIO()
-            np.lib.format.write_array(held, np.ascontiguousarray(array), allow_pickle=False)
+            np.lib.format.write_array(held, np.asarray(array, order="C"), allow_pickle=False)
             info = zipfile.ZipInfo(f"{name}.npy")
             file.writestr(info, held.getvalue(), zipfile.ZIP_DEFLATED, _LEVEL)
     return buffer.getvalue()

@@ -124,7 +124,6 @@ def run_export(
 ) -> Exported:
     """`export` with its options in one value; the same errors."""
     _check_paths(source, output)
-    output = output.resolve()  # what a link points to is replaced, not the link
     tell = progress or _silent
     tell("read", 0, 1)
     with room_for(output), tempfile.TemporaryDirectory(prefix="edgeinfer-export-") as folder:
@@ -157,10 +156,11 @@ def _export(
         precision=precision,
         target=options.target if options.precision == "int8" else found.target,
     )
+    place = output.resolve()  # what a link points to is replaced, not the link
     provenance = provenance_of(opened, options, data, precision)
     stamp(made, spec, provenance)
-    with staged(output) as folder:
-        files = write_model(made, folder / output.name, opened.path.parent)
+    with staged(place) as folder:
+        files = write_model(made, folder / place.name, opened.path.parent)
         figures, metric, notes = job.prove(files[-1])
         if options.embed_preprocess or options.embed_nms:
             figures["embedded"] = check_embedded(
@@ -168,12 +168,12 @@ def _export(
             )
             made, spec = embedded(made, spec, options)
             stamp(made, spec, provenance)
-            files = write_model(made, folder / output.name, folder)
+            files = write_model(made, folder / place.name, folder)
         file = open_model_file(files[-1])
         files, more = job.with_golden(made, spec, file.sha256, files)
-        publish([(path, output.parent / path.name) for path in files])
+        publish([(path, place.parent / path.name) for path in files])
     published = [path.name for path in files]
-    forget_older(output, published)
+    forget_older(place, published)
     tell("write", 1, 1)
     return Exported(
         output=output,
@@ -186,7 +186,7 @@ def _export(
         kept_float=kept,
         variants=({"role": "source", "path": str(request.path), "sha256": opened.sha256},),
         notes=(*opened.notes, *said, *told, *found.notes, *data.notes, *notes, *more),
-        golden=golden_path(output) if golden_path(output).name in published else None,
+        golden=golden_path(place) if golden_path(place).name in published else None,
         graph=_graph_figures(opened.model, made),
         provenance=provenance,
     )

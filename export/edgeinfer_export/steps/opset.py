@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from edgeinfer.artifact import nodes_of
+from edgeinfer.artifact import nodes_of, precision_of
 from edgeinfer.errors import ModelFileError
 from edgeinfer_export.steps.clean import MIN_QDQ_OPSET, clean, opset_of
 
@@ -28,6 +28,8 @@ Same = Callable[["onnx.ModelProto", "onnx.ModelProto"], bool]
 def fit_opset(model: onnx.ModelProto, same: Same) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     """A copy within the supported operator sets, or the model itself where it is.
 
+    Old ones are raised where the model is FP32: halves and scales come out of conversions rounded.
+
     Args:
         same: compares two graphs by running them.
 
@@ -40,7 +42,7 @@ def fit_opset(model: onnx.ModelProto, same: Same) -> tuple[onnx.ModelProto, tupl
     given = opset_of(model)
     if given > MAX_OPSET:
         return _lowered(model, same), (f"opset {given} was lowered to {MAX_OPSET}",)
-    if 0 < given < MIN_QDQ_OPSET:
+    if 0 < given < MIN_QDQ_OPSET and precision_of(model) == "fp32":
         raised = _converted(model, USUAL_OPSET)
         if raised is not None and same(model, raised):
             return raised, (f"opset {given} was raised to {USUAL_OPSET}",)
