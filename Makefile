@@ -10,10 +10,12 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PI
 # Two ways to have OpenVINO; each needs an environment of its own, beside stock onnxruntime's.
 OPENVINO_VENV ?= .venv-openvino
 OPENVINO_EP_VENV ?= .venv-openvino-ep
+# scikit-learn and its converter, which tests of other sources do not need.
+SKLEARN_VENV ?= .venv-sklearn
 OPENVINO_TESTS := tests/openvino $(wildcard tests/runtime/test_providers*.py) \
 	tests/runtime/test_model.py tests/runtime/test_heads.py
 
-.PHONY: demo test check pytest test-openvino test-openvino-ep clean
+.PHONY: demo test check pytest test-openvino test-openvino-ep test-sklearn clean
 
 demo: $(VENV)/.demo
 	$(BIN)/edgeinfer demo --out $(DEMO_OUT)
@@ -37,9 +39,13 @@ test-openvino: $(OPENVINO_VENV)/.test
 test-openvino-ep: $(OPENVINO_EP_VENV)/.test
 	EDGEINFER_TEST_ENVIRONMENT=openvino $(OPENVINO_EP_VENV)/bin/python -m pytest $(OPENVINO_TESTS)
 
+test-sklearn: $(SKLEARN_VENV)/.test
+	EDGEINFER_TEST_ENVIRONMENT=sklearn $(SKLEARN_VENV)/bin/python -m pytest tests/sklearn
+
+$(SKLEARN_VENV)/.test: EXTRAS = cpu,sklearn,pytest
 $(OPENVINO_VENV)/.test: EXTRAS = cpu,openvino,pytest
 $(OPENVINO_EP_VENV)/.test: EXTRAS = openvino-ep,pytest
-$(OPENVINO_VENV)/.test $(OPENVINO_EP_VENV)/.test: pyproject.toml
+$(OPENVINO_VENV)/.test $(OPENVINO_EP_VENV)/.test $(SKLEARN_VENV)/.test: pyproject.toml
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[$(EXTRAS)]"
 	touch $@
@@ -60,4 +66,4 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	touch $@ $(VENV)/.test $(VENV)/.demo
 
 clean:
-	rm -rf $(VENV) $(OPENVINO_VENV) $(OPENVINO_EP_VENV) $(DEMO_OUT)
+	rm -rf $(VENV) $(OPENVINO_VENV) $(OPENVINO_EP_VENV) $(SKLEARN_VENV) $(DEMO_OUT)

@@ -18,6 +18,7 @@ _ANYWHERE = ("real models and pictures are not at",)
 _EXPECTED_SKIPS = {
     "": (*_ANYWHERE, "no NVIDIA GPU", "no OpenVINO"),
     "openvino": (*_ANYWHERE, "no NVIDIA GPU", "no OpenVINO device other than the CPU"),
+    "sklearn": (),
     # tests/gpu/setup.sh says what must run; what it leaves open may be missing.
     "gpu": (*_ANYWHERE, "not asked for"),
 }
