@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from edgeinfer.artifact import open_model_file
+from edgeinfer.blind import coarse_scores
 from edgeinfer.datasets import Dataset, open_dataset
 from edgeinfer.errors import UsageError
 from edgeinfer.evaluate import check_fit
@@ -32,7 +33,7 @@ from edgeinfer_export.sources import Request, SourceModel, open_source_model
 from edgeinfer_export.steps.accuracy import check_drop, measure
 from edgeinfer_export.steps.agreement import agreement, agreement_notes
 from edgeinfer_export.steps.clean import clean, opset_of
-from edgeinfer_export.steps.embed import check_embedded, embedded
+from edgeinfer_export.steps.embed import check_embeddable, check_embedded, embedded
 from edgeinfer_export.steps.golden import golden_vectors
 from edgeinfer_export.steps.meaning import spec_of, tensor_spec
 from edgeinfer_export.steps.opset import fit_opset
@@ -144,6 +145,7 @@ def _export(
 ) -> Exported:
     precision, said = kept_precision(opened.model, options.precision)
     found = spec_of(opened, options)
+    check_embeddable(found, options)
     model = clean(opened.model)
     data = _inputs(model, found, options)
     model, told = _modern(model, data)
@@ -171,6 +173,7 @@ def _export(
             files = write_model(made, folder / place.name, folder)
         file = open_model_file(files[-1])
         files, more = job.with_golden(made, spec, file.sha256, files)
+        more += coarse_scores(made)
         publish([(path, place.parent / path.name) for path in files])
     published = [path.name for path in files]
     forget_older(place, published)
@@ -185,7 +188,16 @@ def _export(
         metric=metric,
         kept_float=kept,
         variants=({"role": "source", "path": str(request.path), "sha256": opened.sha256},),
-        notes=(*opened.notes, *said, *told, *found.notes, *data.notes, *notes, *more),
+        notes=(
+            *opened.notes,
+            *said,
+            *told,
+            *found.notes,
+            *data.notes,
+            *notes,
+            *more,
+            *coarse_scores(made),
+        ),
         golden=golden_path(place) if golden_path(place).name in published else None,
         graph=_graph_figures(opened.model, made),
         provenance=provenance,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from edgeinfer.artifact import ModelFile, open_model_file
 from edgeinfer.errors import ModelFileError
@@ -11,7 +11,10 @@ from edgeinfer.providers import Vetting, runtime_version
 from edgeinfer_export.quantize.session import Session
 from edgeinfer_export.sources.base import Request, SourceModel
 from edgeinfer_export.steps.shapes import settle_shapes
-from edgeinfer_export.steps.write import MAX_BYTES, SMALL_BYTES, load_external
+from edgeinfer_export.steps.write import MAX_BYTES, SMALL_BYTES, load_external, size_of
+
+if TYPE_CHECKING:
+    import onnx
 
 TITLE = "ONNX"
 
@@ -41,11 +44,28 @@ def open_source(request: Request) -> SourceModel:
         vetting.finish()
     finally:
         vetting.close()
+    reference = _reference(file, model, request.folder)
     settle_shapes(model, request.input_shapes)
-    return SourceModel(model, path, file.sha256, "onnx", Session(path))
+    return SourceModel(model, path, file.sha256, "onnx", reference)
 
 
-def _read(file: ModelFile) -> Any:
+def _reference(file: ModelFile, model: onnx.ModelProto, folder: Path) -> Session:
+    """The file as it is; as one file where the runtime wants shapes inside the graph.
+
+    Raises:
+        ModelFileError: if ONNX Runtime refuses it.
+    """
+    try:
+        return Session(file.path)
+    except ModelFileError:
+        if not file.external or size_of(model) > MAX_BYTES:
+            raise
+        whole = folder / "whole.onnx"
+        whole.write_bytes(model.SerializeToString(deterministic=True))
+        return Session(whole)
+
+
+def _read(file: ModelFile) -> onnx.ModelProto:
     import onnx
 
     path = file.path

@@ -179,13 +179,16 @@ def _graph(estimator: Any, width: int, dtype: str, options: Mapping[str, bool]) 
     import skl2onnx
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 
+    last = estimator
+    while getattr(last, "steps", None):
+        last = last.steps[-1][1]
     kind = FloatTensorType if dtype == "float32" else DoubleTensorType
     try:
         model = skl2onnx.convert_sklearn(
             estimator,
             name="model",
             initial_types=[(INPUT, kind([None, width]))],
-            options={id(estimator): dict(options)} if options else None,
+            options={id(last): dict(options)} if options else None,
             target_opset=_OPSETS,
         )
     except Exception as error:  # its own errors have no common root

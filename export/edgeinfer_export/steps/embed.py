@@ -20,7 +20,7 @@ from edgeinfer.spec import ModelSpec
 from edgeinfer_export.options import ExportOptions
 from edgeinfer_export.quantize.calibration import Calibration, PictureCalibration
 from edgeinfer_export.steps.clean import clean
-from edgeinfer_export.steps.nms import embed_nms
+from edgeinfer_export.steps.nms import HEADS, embed_nms
 from edgeinfer_export.steps.verify import sample_numbers
 
 if TYPE_CHECKING:
@@ -38,6 +38,24 @@ _LEAST_SHARE = 0.99
 Openable = Callable[["onnx.ModelProto", ModelSpec], Path]
 
 
+def check_embeddable(spec: ModelSpec, options: ExportOptions) -> None:
+    """Refuse what can never move into the graph before long work starts.
+
+    Raises:
+        SpecError: for a model without pictures, or a head without NMS.
+    """
+    if options.embed_preprocess and not any(item.kind == "image" for item in spec.inputs):
+        raise SpecError(
+            "Preprocessing can move into the graph only where the model takes pictures; this one "
+            "takes arrays. Leave out --embed-preprocess."
+        )
+    if options.embed_nms and spec.head not in HEADS:
+        raise SpecError(
+            f"NMS can go into the graph for the heads {', '.join(HEADS)}; this model's is "
+            f"'{spec.head}'. Leave out --embed-nms."
+        )
+
+
 def embedded(
     model: onnx.ModelProto, spec: ModelSpec, options: ExportOptions
 ) -> tuple[onnx.ModelProto, ModelSpec]:
@@ -47,12 +65,7 @@ def embedded(
         SpecError: if what is asked for cannot move into this graph.
     """
     if options.embed_preprocess:
-        picture = next((item for item in spec.inputs if item.kind == "image"), None)
-        if picture is None:
-            raise SpecError(
-                "Preprocessing can move into the graph only where the model takes pictures; this "
-                "one takes arrays. Leave out --embed-preprocess."
-            )
+        picture = next(item for item in spec.inputs if item.kind == "image")
         moved = embed(model, picture)
         model = moved.model
         inputs = tuple(moved.spec if item is picture else item for item in spec.inputs)

@@ -17,6 +17,7 @@ from edgeinfer.heads import DEFAULT_THRESHOLDS
 from edgeinfer.heads.objectness import grid
 from edgeinfer.preprocess.surgery import Names, add_constant, rewire
 from edgeinfer.spec import ModelSpec
+from edgeinfer_export.steps.clean import opset_of
 
 if TYPE_CHECKING:
     import onnx
@@ -35,20 +36,20 @@ def embed_nms(model: onnx.ModelProto, spec: ModelSpec) -> onnx.ModelProto:
 
     Args:
         model: its output is as `spec.head` says, for a batch of one.
-        spec: whose thresholds are written into the graph.
+        spec: its head is one of `HEADS`; its thresholds are written into the graph.
 
     Raises:
-        SpecError: if there is no such graph for this head or model.
+        SpecError: if the output's shape is open, or holds a batch.
     """
     import onnx
 
-    if spec.head not in HEADS:
-        raise SpecError(
-            f"NMS can go into the graph for the heads {', '.join(HEADS)}; this model's is "
-            f"'{spec.head}'. Leave out --embed-nms."
-        )
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
+    if opset_of(changed) < MIN_OPSET:
+        raise SpecError(
+            f"NMS can go into the graph from opset {MIN_OPSET} on; this model has "
+            f"{opset_of(changed)}. Leave out --embed-nms, or export the model anew."
+        )
     (given,) = changed.graph.output
     shape = [dim.dim_value for dim in given.type.tensor_type.shape.dim]
     if len(shape) != 3 or shape[0] not in (0, 1) or not (shape[1] and shape[2]):

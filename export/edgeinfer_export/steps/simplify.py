@@ -7,7 +7,7 @@ The work is done by ONNX Runtime's basic optimizations, which leave standard ope
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ import numpy as np
 from edgeinfer.artifact import nodes_of, precision_of
 from edgeinfer.errors import EdgeInferError
 from edgeinfer.frames import Array
+from edgeinfer.preprocess.surgery import subgraphs
 from edgeinfer_export.quantize.calibration import Calibration
 from edgeinfer_export.quantize.session import Session, optimized
 from edgeinfer_export.steps.clean import clean, drop_unused_opsets
@@ -39,6 +40,7 @@ def simplify(model: onnx.ModelProto, data: Calibration) -> onnx.ModelProto:
         model: as `clean` leaves it.
         data: inputs to run both on.
     """
+    model = without_dead(model)
     if size_of(model) > _MOST_BYTES or precision_of(model) != "fp32":
         # The runtime widens halves to run them, and moves the scales of quantized graphs about.
         return model
@@ -54,6 +56,36 @@ def simplify(model: onnx.ModelProto, data: Calibration) -> onnx.ModelProto:
     if grown or len(smaller.graph.node) > len(model.graph.node):
         return model
     return smaller if same_answers(model, smaller, data) else model
+
+
+def without_dead(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model without nodes that no output depends on; itself where there are none."""
+    import onnx
+
+    needed = {value.name for value in model.graph.output}
+    dead = []
+    for place in reversed(range(len(model.graph.node))):  # readers come after writers
+        node = model.graph.node[place]
+        if any(name in needed for name in node.output):
+            needed.update(_read_by(node))
+        else:
+            dead.append(place)
+    if not dead:
+        return model
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for place in dead:
+        del copy.graph.node[place]
+    return clean(copy)
+
+
+def _read_by(node: onnx.NodeProto) -> Iterator[str]:
+    """Names that a node reads, the graphs inside it included."""
+    yield from node.input
+    for graph in subgraphs(node):
+        yield from (value.name for value in graph.output)
+        for inner in graph.node:
+            yield from _read_by(inner)
 
 
 def same_answers(one: onnx.ModelProto, other: onnx.ModelProto, data: Calibration) -> bool:
