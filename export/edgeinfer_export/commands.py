@@ -306,7 +306,9 @@ class _Job:
         """The files with golden vectors before them, and what is to be told of these."""
         if not self.options.golden:
             return files, ()
-        path = self.openable(made, spec, files[-1].parent)
+        path = files[-1]
+        if spec.target is not None:
+            path = self.openable(made, spec, path.parent)
         golden, notes = golden_vectors(path, spec, self.data, sha256)
         if golden is None:
             return files, notes
