@@ -40,7 +40,7 @@ from edgeinfer_export.steps.opset import fit_opset
 from edgeinfer_export.steps.precision import kept_precision
 from edgeinfer_export.steps.provenance import provenance_of
 from edgeinfer_export.steps.simplify import same_answers, simplify
-from edgeinfer_export.steps.staging import forget_older, publish, room_for, staged
+from edgeinfer_export.steps.staging import forget_older, publish, scratch, staged
 from edgeinfer_export.steps.stamp import stamp
 from edgeinfer_export.steps.verify import check_fp32, parity
 from edgeinfer_export.steps.write import size_of, write_model
@@ -127,10 +127,10 @@ def run_export(
     _check_paths(source, output)
     tell = progress or _silent
     tell("read", 0, 1)
-    with room_for(output), tempfile.TemporaryDirectory(prefix="edgeinfer-export-") as folder:
+    with scratch(output) as folder:
         request = Request(
             path=source,
-            folder=Path(folder),
+            folder=folder,
             weights=options.weights,
             entry=options.entry,
             input_shapes=options.input_shapes,

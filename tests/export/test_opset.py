@@ -176,3 +176,15 @@ def test_open_dimensions_are_settled_everywhere_and_words_keep_them_open(tmp_pat
 def test_shapes_that_do_not_fit_are_refused(shapes: dict[str, tuple[int, ...]], why: str) -> None:
     with pytest.raises(UsageError, match=why):
         settle_shapes(parsed(OPEN), shapes)
+
+
+def test_functions_of_a_models_own_are_lowered_with_it() -> None:
+    model = parsed(
+        """<ir_version: 10, opset_import: ["" : 22, "own" : 1]>
+        g (float[1, 3, 8, 8] x) => (float[1, 3, 8, 8] y) { y = own.twice (x) }
+        <domain: "own", opset_import: ["" : 22]>
+        twice (a) => (b) { b = Add (a, a) }"""
+    )
+    lowered, _ = fit_opset(clean(model), same)
+    assert (opset_of(lowered), len(lowered.functions)) == (MAX_OPSET, 0)
+    assert [node.op_type for node in lowered.graph.node] == ["Add"]

@@ -72,6 +72,7 @@ def _converted(model: onnx.ModelProto, version: int) -> onnx.ModelProto | None:
     import onnx
 
     try:
+        model = _without_functions(model)
         converted = onnx.version_converter.convert_version(model, version)
         converted.ir_version = model.ir_version
         del converted.metadata_props[:]
@@ -89,7 +90,7 @@ def _renumbered(model: onnx.ModelProto, version: int) -> onnx.ModelProto | None:
     if _newer_nodes(model):
         return None
     copy = onnx.ModelProto()
-    copy.CopyFrom(model)
+    copy.CopyFrom(_without_functions(model))
     for item in copy.opset_import:
         if item.domain in ("", "ai.onnx"):
             item.version = version
@@ -98,6 +99,13 @@ def _renumbered(model: onnx.ModelProto, version: int) -> onnx.ModelProto | None:
         return clean(copy)
     except Exception:  # an attribute or input that the older operator does not know
         return None
+
+
+def _without_functions(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Functions of the model's own name operator sets of their own: their nodes come in."""
+    import onnx.inliner
+
+    return onnx.inliner.inline_local_functions(model) if model.functions else model
 
 
 def _newer_nodes(model: onnx.ModelProto) -> list[str]:

@@ -24,6 +24,7 @@ from edgeinfer.files import TEMP_PREFIX, check_writable, sync_folder
 from edgeinfer.golden import golden_path
 
 PREFIX = f"{TEMP_PREFIX}export-"
+SCRATCH_PREFIX = "edgeinfer-export-scratch-"
 # Between making a folder and locking it lies less than this.
 _UNLOCKED_FOR_S = 5.0
 # As `write_model` names tensors beside a graph.
@@ -39,16 +40,34 @@ def staged(output: Path) -> Iterator[Path]:
         SinkError: if nothing can be written there, or the disk is full.
     """
     check_writable(output)
-    with room_for(output):
-        collect(output.parent)
-        inside = Path(tempfile.mkdtemp(prefix=PREFIX, dir=output.parent))
-        handle = os.open(inside, os.O_RDONLY)
-        try:
+    with room_for(output), _folder(output.parent, PREFIX) as inside:
+        yield inside
+
+
+@contextlib.contextmanager
+def scratch(output: Path) -> Iterator[Path]:
+    """An empty folder among the temporary ones, for what is needed on the way to the output.
+
+    Raises:
+        SinkError: if a disk is full meanwhile.
+    """
+    with room_for(output), _folder(Path(tempfile.gettempdir()), SCRATCH_PREFIX) as inside:
+        yield inside
+
+
+@contextlib.contextmanager
+def _folder(place: Path, prefix: str) -> Iterator[Path]:
+    collect(place, prefix)
+    inside = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
+    handle = os.open(inside, os.O_RDONLY)
+    try:
+        # Where a file system knows no locks, what the dead leave there stays.
+        with contextlib.suppress(OSError):
             _lock(handle)
-            yield inside
-        finally:
-            shutil.rmtree(inside, ignore_errors=True)
-            os.close(handle)
+        yield inside
+    finally:
+        shutil.rmtree(inside, ignore_errors=True)
+        os.close(handle)
 
 
 @contextlib.contextmanager
@@ -73,16 +92,18 @@ def room_for(output: Path) -> Iterator[None]:
         ) from error
 
 
-def collect(folder: Path) -> None:
+def collect(folder: Path, prefix: str) -> None:
     """Remove what killed exports left in a folder."""
     with contextlib.suppress(OSError):
-        for left in folder.glob(f"{PREFIX}*"):
+        for left in folder.glob(f"{prefix}*"):
             _remove_dead(left)
 
 
 def _remove_dead(left: Path) -> None:
     with contextlib.suppress(OSError):
-        if left.is_symlink() or time.time() - left.stat().st_mtime < _UNLOCKED_FOR_S:
+        if left.is_symlink() or left.stat().st_uid != os.geteuid():
+            return
+        if time.time() - left.stat().st_mtime < _UNLOCKED_FOR_S:
             return
         handle = os.open(left, os.O_RDONLY | os.O_DIRECTORY)
         try:
