@@ -174,7 +174,10 @@ def _made(request: Request, child: Child, told: Mapping[str, Any]) -> SourceMode
     name = f"scikit-learn {versions['scikit-learn']}"
     known = Session(path).outputs
     reference = SklearnReference(child, request.folder, name, known)
-    digest = hashlib.sha256(request.path.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    with request.path.open("rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
     return SourceModel(
-        model, path, digest, "sklearn", reference, dict(versions), tuple(told["notes"])
+        model, path, digest.hexdigest(), "sklearn", reference, dict(versions), tuple(told["notes"])
     )

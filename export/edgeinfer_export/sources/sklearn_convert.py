@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -224,9 +225,11 @@ def _reference(estimator: Any, model: Any, dtype: str) -> Callable[[Array], dict
         # As it was trained; what computes in float32 inside (trees) narrows it by itself.
         table: Any = rows.astype(np.float64)
         if columns is not None:
-            import pandas
+            # Without pandas scikit-learn takes the columns in their order, and warns.
+            with contextlib.suppress(ImportError):
+                import pandas
 
-            table = pandas.DataFrame(table, columns=columns)
+                table = pandas.DataFrame(table, columns=columns)
         values = _values(estimator, table, len(names))
         made = [_shaped(value, dtype, rank) for value, rank in zip(values, ranks, strict=True)]
         return dict(zip(names, made, strict=True))
