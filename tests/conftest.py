@@ -15,11 +15,22 @@ _BESIDE = Path(__file__).resolve().parents[2] / "shared" / "realdata"
 # A test may be skipped for these reasons only; any other skip fails the run. What may be missing
 # depends on the environment, which the Makefile names; "" is the one of `make test`.
 _ENVIRONMENT = os.environ.get("EDGEINFER_TEST_ENVIRONMENT", "")
-_ANYWHERE = ("real models and pictures are not at",)
+_ANYWHERE = (
+    "real models and pictures are not at",
+    "no qemu-x86_64-static",
+    "tool rooms are not asked for",
+)
 _EXPECTED_SKIPS = {
-    "": (*_ANYWHERE, "no NVIDIA GPU", "no OpenVINO", "onnxruntime-qnn is not installed"),
+    "": (
+        *_ANYWHERE,
+        *("no NVIDIA GPU", "no OpenVINO", "onnxruntime-qnn is not installed"),
+        *("no PyTorch", "no TensorFlow here"),
+    ),
     "openvino": (*_ANYWHERE, "no NVIDIA GPU", "no OpenVINO device other than the CPU"),
     "plugins": _ANYWHERE,
+    "sklearn": (),
+    "torch": _ANYWHERE,
+    "tensorflow": _ANYWHERE,
     # tests/gpu/setup.sh says what must run; what it leaves open may be missing.
     "gpu": (*_ANYWHERE, "not asked for"),
 }
