@@ -6,34 +6,23 @@ import dataclasses
 import hashlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgeinfer.datasets import Dataset, open_dataset
 from edgeinfer.errors import UsageError
-from edgeinfer.evaluate import check_fit
 from edgeinfer.files import atomic_path, check_writable
 from edgeinfer.spec import ModelSpec
+from edgeinfer_export.job import Inputs, Job
 from edgeinfer_export.options import ExportOptions
-from edgeinfer_export.quantize.calibration import (
-    ArrayCalibration,
-    PictureCalibration,
-    RandomInputs,
-    open_calibration,
-)
-from edgeinfer_export.quantize.session import Session
-from edgeinfer_export.quantize.static import quantize
+from edgeinfer_export.quantize.calibration import RandomInputs, open_calibration
 from edgeinfer_export.result import Exported
 from edgeinfer_export.sources import Request, SourceModel, open_source_model
-from edgeinfer_export.steps.accuracy import check_drop, measure
-from edgeinfer_export.steps.agreement import agreement, agreement_notes
 from edgeinfer_export.steps.clean import clean
 from edgeinfer_export.steps.meaning import spec_of, tensor_spec
 from edgeinfer_export.steps.precision import check_fp32_source
 from edgeinfer_export.steps.stamp import stamp
-from edgeinfer_export.steps.verify import check_fp32, parity
 
 if TYPE_CHECKING:
     import onnx
@@ -49,7 +38,7 @@ def export(
     precision: str = "fp32",
     target: str = "x86-any",
     calibration: str | Path | None = None,
-    calibration_method: str = "minmax",
+    calibration_method: str = "auto",
     validation: str | Path | None = None,
     max_drop: float | None = None,
     framework: str = "auto",
@@ -91,6 +80,10 @@ def export(
         calibration_method=calibration_method,
         validation=None if validation is None else str(validation),
         max_drop=max_drop,
+        entry=entry,
+        weights=_path(weights),
+        input_shapes={name: tuple(shape) for name, shape in input_shapes.items()},
+        trust_pickle=trust_pickle,
         spec=spec if isinstance(spec, ModelSpec) else _path(spec),
         task=task,
         head=head,
@@ -125,108 +118,43 @@ def _export(
     check_fp32_source(opened.model)
     found = spec_of(opened, options)
     model = clean(opened.model)
-    job = _Job(opened, options, found, model, tell, _inputs(model, found, options), _data(options))
-    job.check_data()
-    made, kept = job.make()
-    target = options.target if options.precision == "int8" else None
+    target = options.target if options.precision.startswith("int8") else None
     spec = dataclasses.replace(
         found, source_sha256=opened.sha256, precision=options.precision, target=target
     )
-    stamp(made, spec)
-    data = made.SerializeToString(deterministic=True)
-    with atomic_path(output) as temp:
-        temp.write_bytes(data)
-        figures, metric, notes = job.prove(temp)
+    with tempfile.TemporaryDirectory(prefix="edgeinfer-export-") as folder:
+        data, dataset = _inputs(model, found, options), _data(options)
+        job = Job(opened, options, found, model, tell, data, dataset, Path(folder))
+        job.check_data()
+        made = job.make()
+        stamp(made.model, spec)
+        content = made.model.SerializeToString(deterministic=True)
+        with atomic_path(output) as temp:
+            temp.write_bytes(content)
+            proof = job.prove(temp, made)
     tell("write", 1, 1)
+    sha256 = hashlib.sha256(content).hexdigest()
     return Exported(
         output=output,
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=sha256,
         precision=options.precision,
         target=target,
         spec=spec,
-        parity=figures,
-        metric=metric,
-        kept_float=kept,
-        variants=({"role": "source", "path": str(source), "sha256": opened.sha256},),
-        notes=(*opened.notes, *found.notes, *job.data.notes, *notes),
+        parity=proof.parity,
+        metric=proof.metric,
+        kept_float=tuple(name for reason in made.kept for name in reason.nodes),
+        variants=(
+            {"role": "source", "path": str(source), "sha256": opened.sha256, "precision": "fp32"}
+            | proof.speed_of("source"),
+            {"role": "output", "path": str(output), "sha256": sha256}
+            | {"precision": options.precision}
+            | proof.speed_of("output"),
+        ),
+        notes=(*opened.notes, *found.notes, *data.notes, *made.notes, *proof.notes),
+        float_reasons=tuple(reason.to_dict() for reason in made.kept),
+        gate=made.gate,
+        speed=proof.speed,
     )
-
-
-Inputs = PictureCalibration | ArrayCalibration | RandomInputs
-
-
-@dataclass(frozen=True, eq=False)
-class _Job:
-    """One export between reading and writing."""
-
-    source: SourceModel
-    options: ExportOptions
-    spec: ModelSpec
-    model: onnx.ModelProto
-    tell: Progress
-    data: Inputs
-    dataset: Dataset | None
-
-    def check_data(self) -> None:
-        """Refuse validation data that do not fit before long work starts."""
-        if self.dataset is not None:
-            check_fit(self.spec, self.dataset)
-
-    def make(self) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-        """The new graph, and the nodes that stayed in float by intent."""
-        if self.options.precision == "fp32":
-            return self.model, ()
-        # Inputs that the model does not take are told here in the user's words, before the
-        # calibrator meets them.
-        Session(self.source.path).run(self.data.inputs(0))
-        quantized = quantize(
-            self.model,
-            self.data,
-            target=self.options.target,
-            method=self.options.calibration_method,
-            keep_last=self.spec.task != "classify",
-            progress=lambda done, total: self.tell("calibrate", done, total),
-        )
-        return quantized.model, quantized.kept_float
-
-    def prove(self, made: Path) -> tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]:
-        """Parity, metric before and after, and notes."""
-        import onnx
-
-        self.tell("compare", 0, 1)
-        figures = parity(self.source.reference or Session(self.source.path), made, self.data)
-        if self.options.precision == "fp32":
-            check_fp32(figures)
-        metric: dict[str, Mapping[str, float]] = {"before": {}, "after": {}}
-        notes: tuple[str, ...] = ()
-        if self.options.precision == "fp32" and self.dataset is None:
-            return figures, metric, notes
-        with tempfile.TemporaryDirectory(prefix="edgeinfer-export-") as folder:
-            reference = self._openable(Path(folder) / "source.onnx", self.source.model)
-            other = self._openable(Path(folder) / "output.onnx", onnx.load(str(made)))
-            if self.options.precision != "fp32" and isinstance(self.data, PictureCalibration):
-                figures["agreement"] = agreement(reference, other, self.data)
-                notes = agreement_notes(figures["agreement"])
-            if self.dataset is not None:
-                metric, more = self._measure(reference, other, self.dataset)
-                notes += more
-        return figures, metric, notes
-
-    def _openable(self, path: Path, model: onnx.ModelProto) -> Path:
-        """Write a copy that this box opens, whatever kind of box the output is for."""
-        copy = clean(model)
-        stamp(copy, dataclasses.replace(self.spec, target=None))
-        path.write_bytes(copy.SerializeToString(deterministic=True))
-        return path
-
-    def _measure(
-        self, reference: Path, made: Path, dataset: Dataset
-    ) -> tuple[dict[str, Mapping[str, float]], tuple[str, ...]]:
-        before = measure(reference, dataset, lambda d, t: self.tell("validate source", d, t))
-        after = measure(made, dataset, lambda d, t: self.tell("validate output", d, t))
-        if self.options.max_drop is not None:
-            check_drop(before, after, self.options.max_drop)
-        return {"before": before.metrics, "after": after.metrics}, after.notes
 
 
 def _inputs(model: onnx.ModelProto, spec: ModelSpec, options: ExportOptions) -> Inputs:

@@ -69,13 +69,13 @@ class PictureCalibration:
 
     def digest(self) -> str:
         found = hashlib.sha256(repr((self.spec, self.batch)).encode())
-        for path in self.paths:
-            try:
+        try:
+            for path in self.paths:
                 found.update(hashlib.sha256(path.read_bytes()).digest())
-            except OSError as error:
-                raise SourceError(
-                    f"The picture {path} cannot be read: {error.strerror}."
-                ) from error
+        except OSError as error:
+            raise SourceError(
+                f"The picture {error.filename} cannot be read: {error.strerror}."
+            ) from error
         return found.hexdigest()
 
 

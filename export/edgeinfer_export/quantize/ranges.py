@@ -13,7 +13,7 @@ import io
 import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,7 +134,7 @@ def _digest(model: onnx.ModelProto) -> str:
 def _note(name: str, seen: Observed) -> None:
     """Keep what was counted; where the cache refuses, a killed run starts anew."""
     items = list(seen.tensors.items())
-    kept: dict[str, NDArray[np.generic]] = {
+    kept: dict[str, Any] = {
         "names": np.array([key for key, _ in items]),
         "samples": np.array(seen.samples),
         "scalars": np.array(

@@ -114,4 +114,4 @@ def _bytes_of(value: onnx.ValueInfoProto | None) -> int:
     if value is None or not value.type.tensor_type.HasField("shape"):
         return _UNKNOWN_BYTES
     dims = value.type.tensor_type.shape.dim
-    return 4 * math.prod(dim.dim_value or 1 for dim in dims)
+    return 4 * math.prod([int(dim.dim_value) or 1 for dim in dims])

@@ -54,11 +54,11 @@ def _entropy(seen: Histogram) -> tuple[float, float]:
     Szymon Migacz, "8-bit Inference with TensorRT", GTC 2017: the threshold that minimizes the
     Kullback-Leibler divergence between a distribution clipped there and its 128 levels.
     """
-    sides = seen.counts[BINS // 2 :] + seen.counts[: BINS // 2][::-1]
-    if sides.sum() == 0 or seen.limit == 0.0:
+    both = seen.counts[BINS // 2 :] + seen.counts[: BINS // 2][::-1]
+    if both.sum() == 0 or seen.limit == 0.0:
         return _minmax(seen)
     # Values next to zero say nothing about clipping; a spike there (ReLU) would hide the rest.
-    sides = sides.astype(np.float64)
+    sides: NDArray[np.float64] = both.astype(np.float64)
     sides[0] = sides[1]
     last = int(np.flatnonzero(sides).max(initial=_LEVELS)) + 1
     ends = range(_LEVELS, last + _STEP, _STEP)
