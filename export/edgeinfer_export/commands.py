@@ -96,7 +96,7 @@ def run_export(
     source: Path, output: Path, options: ExportOptions, progress: Progress | None = None
 ) -> Exported:
     """`export` with its options in one value; the same errors."""
-    _check_paths(source, output)
+    check_paths(source, output)
     tell = progress or _silent
     tell("read", 0, 1)
     with tempfile.TemporaryDirectory(prefix="edgeinfer-export-") as folder:
@@ -109,12 +109,13 @@ def run_export(
             trust_pickle=options.trust_pickle,
         )
         opened = open_source_model(request, options.framework)
-        return _export(source, output, opened, options, tell)
+        return export_opened(source, output, opened, options, tell)
 
 
-def _export(
+def export_opened(
     source: Path, output: Path, opened: SourceModel, options: ExportOptions, tell: Progress
 ) -> Exported:
+    """`export` of a source that was read; the same errors."""
     check_fp32_source(opened.model)
     found = spec_of(opened, options)
     model = clean(opened.model)
@@ -169,7 +170,7 @@ def _data(options: ExportOptions) -> Dataset | None:
     return None if options.validation is None else open_dataset(options.validation)
 
 
-def _check_paths(source: Path, output: Path) -> None:
+def check_paths(source: Path, output: Path) -> None:
     """Refuse what cannot work before long work starts."""
     if output.suffix.lower() != ".onnx":
         raise UsageError(f"The output is named {output.name}; give it a name that ends in .onnx.")

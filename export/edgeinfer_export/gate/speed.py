@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from edgeinfer.datasets import read_picture
+from edgeinfer.datasets import open_dataset, read_picture
 from edgeinfer.errors import EdgeInferError
 from edgeinfer.frames import Array, Arrays
 from edgeinfer.measure import Ratio, interleave, ratio
@@ -29,7 +30,7 @@ class Speed:
 
     Attributes:
         p50_ns: median frame latency by variant; `source` is FP32.
-        ratios: of each other variant to the source.
+        ratios: of each other variant to the first.
         threads: of the process.
         rounds: in turns.
         provider: what ran them.
@@ -95,6 +96,22 @@ def time_variants(source: Path, output: Path, samples: Calibration, provider: st
         return _race(models, frames, threads_of(options), provider)
 
 
+def race_files(files: Mapping[str, Path], dataset: str) -> Speed:
+    """Time several files against each other on the first pictures of a dataset.
+
+    Args:
+        files: by name; each with a spec that this box opens.
+        dataset: as `open_dataset` takes it.
+    """
+    options = LoadOptions(provider="cpu", preprocess="host", use_plan=False)
+    pictures = [sample.picture for sample in islice(open_dataset(dataset), _FRAMES)]
+    with ExitStack() as stack:
+        models = {
+            name: stack.enter_context(open_model(path, options)) for name, path in files.items()
+        }
+        return _race(models, pictures, threads_of(options), "cpu")
+
+
 def _race(models: Mapping[str, Model], frames: Sequence[Any], threads: int, provider: str) -> Speed:
     kept: dict[str, list[int]] = {name: [] for name in models}
 
@@ -108,13 +125,10 @@ def _race(models: Mapping[str, Model], frames: Sequence[Any], threads: int, prov
     rounds = max(_MIN_ROUNDS, min(_MAX_ROUNDS, _BUDGET_NS // max(1, one)))
     interleave(alternatives, rounds=rounds, warmup=1)
     samples = {name: taken[-rounds:] for name, taken in kept.items()}
+    base = next(iter(samples))
     return Speed(
         {name: round(median(taken)) for name, taken in samples.items()},
-        {
-            name: ratio(samples["source"], taken)
-            for name, taken in samples.items()
-            if name != "source"
-        },
+        {name: ratio(samples[base], taken) for name, taken in samples.items() if name != base},
         threads,
         rounds,
         provider,
