@@ -26,7 +26,7 @@ from edgeinfer_export.quantize.calibration import (
     RandomInputs,
 )
 from edgeinfer_export.quantize.lint import lint
-from edgeinfer_export.quantize.narrowers import narrower
+from edgeinfer_export.quantize.narrowers import narrowers
 from edgeinfer_export.quantize.session import Session
 from edgeinfer_export.sources import SourceModel
 from edgeinfer_export.steps.accuracy import check_drop, check_not_blind, measure
@@ -116,7 +116,7 @@ class Job:
         notes: tuple[str, ...] = ()
         if self.options.calibration is not None:
             notes = lint(self.data, self.spec, self._reference, self.dataset)
-        writer, more = narrower(
+        writers, more = narrowers(
             self.model,
             self.data,
             self.options,
@@ -124,11 +124,12 @@ class Job:
             progress=lambda done, total: self.tell("calibrate", done, total),
         )
         why = "overflow" if self.options.precision == "fp16" else "head"
-        head = (KeptFloat(writer.head[0], writer.head, why),) if writer.head else ()
+        nodes = writers[0].head
+        head = (KeptFloat(nodes[0], nodes, why),) if nodes else ()
         if self.options.max_drop is None:
-            return Made(writer.build(), head, notes=(*notes, *more))
+            return Made(writers[0].build(), head, notes=(*notes, *more))
         judge, allowed = self._judge, self.options.max_drop
-        found = Search(writer, judge, allowed, self.data, self.tell).run()
+        found = Search(writers, judge, allowed, self.data, self.tell).run()
         gate = {
             "metric": judge.metric,
             "before": judge.before.value,

@@ -20,7 +20,7 @@ Progress = Callable[[str, int, int], None]
 
 # Each attempt is a walk over the whole validation data. A number, not a time: the same command
 # shall give the same bytes.
-MAX_ATTEMPTS = 14
+MAX_ATTEMPTS = 16
 _TRIMS = 4
 
 
@@ -45,7 +45,9 @@ class Found:
 
 @dataclass(frozen=True, eq=False)
 class _Tried:
-    model: onnx.ModelProto
+    """What was measured; the graph itself can be built again and may be big."""
+
+    nodes: frozenset[str]
     verdict: Verdict
     attempt: Attempt
 
@@ -54,18 +56,26 @@ class Search:
     """One search; every attempt is judged on the whole data."""
 
     def __init__(
-        self, narrower: Narrower, judge: Judge, budget: float, samples: Calibration, tell: Progress
+        self,
+        narrowers: Sequence[Narrower],
+        judge: Judge,
+        budget: float,
+        samples: Calibration,
+        tell: Progress,
     ) -> None:
         """Prepare.
 
         Args:
+            narrowers: ways to write the same graph; all are tried before layers stay in float.
             budget: the share of the metric that may be lost.
             samples: to find the layers to blame on.
         """
-        self._narrower, self._judge, self._budget = narrower, judge, budget
+        self._narrowers, self._judge, self._budget = narrowers, judge, budget
         self._samples, self._tell = samples, tell
         self.attempts: list[Attempt] = []
-        self._groups: tuple[Group, ...] = groups_of(narrower.model, narrower.head)
+        self._known: dict[tuple[int, frozenset[str]], _Tried] = {}
+        self._narrower = narrowers[0]
+        self._groups: tuple[Group, ...] = groups_of(self._narrower.model, self._narrower.head)
         self._macs = sum(group.macs for group in self._groups) or 1
 
     def run(self) -> Found:
@@ -74,12 +84,12 @@ class Search:
         Raises:
             CheckFailed: if nothing that is narrowed at all keeps the budget, naming the best.
         """
-        first = self._try(())
+        first = self._best_way()
         if first.attempt.good or len(self._groups) < 2:
             return self._found(first, ())
         ranking = blame(
             self._narrower,
-            first.model,
+            self._narrower.build(),
             self._groups,
             self._samples,
             lambda done, total: self._tell("find layers to blame", done, total),
@@ -87,6 +97,20 @@ class Search:
         kept, tried = self._bisect(ranking)
         kept, tried = self._trim(kept, tried)
         return self._found(tried, kept)
+
+    def _best_way(self) -> _Tried:
+        """All layers in few bits, by the first way that is good enough, else by the best."""
+        best: tuple[_Tried, Narrower] | None = None
+        for way in self._narrowers:
+            self._narrower = way
+            tried = self._try(())
+            if best is None or _rank(tried.attempt) < _rank(best[0].attempt):
+                best = tried, way
+            if tried.attempt.good:
+                break
+        assert best is not None
+        self._narrower = best[1]
+        return best[0]
 
     def _bisect(self, ranking: Sequence[Blamed]) -> tuple[tuple[Blamed, ...], _Tried]:
         """The shortest beginning of the ranking that is enough, by doubling and halving."""
@@ -124,15 +148,20 @@ class Search:
         return kept, tried
 
     def _try(self, kept: Sequence[Blamed]) -> _Tried:
+        nodes = frozenset(name for one in kept for name in one.group.nodes)
+        key = id(self._narrower), nodes
+        if key in self._known:
+            return self._known[key]
         self._tell("search", len(self.attempts), MAX_ATTEMPTS)
-        model = self._narrower.build([name for one in kept for name in one.group.nodes])
+        model = self._narrower.build(sorted(nodes))
         verdict = self._judge.judge(model)
         lost = self._judge.loss(verdict)
         good = lost <= self._budget and verdict.blind is None and not verdict.apart
         macs = 1 - sum(one.group.macs for one in kept) / self._macs
         attempt = Attempt(len(kept), macs, verdict.value, lost, good)
         self.attempts.append(attempt)
-        return _Tried(model, verdict, attempt)
+        tried = self._known[key] = _Tried(nodes, verdict, attempt)
+        return tried
 
     def _found(self, tried: _Tried, kept: Sequence[Blamed]) -> Found:
         if not tried.attempt.good:
@@ -141,10 +170,11 @@ class Search:
             KeptFloat(one.group.layer, one.group.nodes, "accuracy", one.sqnr_db, one.gained)
             for one in kept
         )
-        return Found(tried.model, tried.verdict, tried.attempt.loss, why, tuple(self.attempts))
+        model = self._narrower.build(sorted(tried.nodes))
+        return Found(model, tried.verdict, tried.attempt.loss, why, tuple(self.attempts))
 
     def _cannot(self) -> CheckFailed:
-        best = min(self.attempts, key=lambda one: math.inf if math.isnan(one.loss) else one.loss)
+        best = min(self.attempts, key=_rank)
         before = self._judge.before.value
         return CheckFailed(
             f"{self._judge.metric} fell from {before:.4f} to {best.value:.4f} at best, by "
@@ -154,3 +184,7 @@ class Search:
             f"file was not written. Give more and more typical calibration data, allow a bigger "
             f"drop, or stay with --precision fp16 or fp32."
         )
+
+
+def _rank(attempt: Attempt) -> float:
+    return math.inf if math.isnan(attempt.loss) else attempt.loss

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgeinfer.packages import need
 from edgeinfer_export.quantize.calibration import Calibration
-from edgeinfer_export.quantize.prepare import refused
-from edgeinfer_export.quantize.quiet import quiet
+from edgeinfer_export.quantize.halve import Halving
+from edgeinfer_export.quantize.prepare import prepared
 from edgeinfer_export.quantize.ranges import Observed, Progress, observe
 from edgeinfer_export.steps.clean import clean
 
@@ -24,39 +23,20 @@ if TYPE_CHECKING:
 # float16 ends at 65504. Sums inside a kernel may be larger than what comes out, and real inputs
 # larger than those that were seen.
 _MOST = 65504 / 4
-# Resize reads its scales as float32; the rest count, sort or take sizes apart, where a step of
-# float16 at 2048 is 1 already: a coordinate of a 4K frame would move by two pixels.
-_STAY = (
-    "CumSum",
-    "DequantizeLinear",
-    "DynamicQuantizeLinear",
-    "EyeLike",
-    "MatMulInteger",
-    "Multinomial",
-    "NonMaxSuppression",
-    "QuantizeLinear",
-    "RandomNormal",
-    "RandomNormalLike",
-    "RandomUniform",
-    "RandomUniformLike",
-    "Range",
-    "Resize",
-    "RoiAlign",
-    "STFT",
-    "TopK",
-    "TreeEnsembleClassifier",
-    "TreeEnsembleRegressor",
-    "Upsample",
-)
-# Squares and exponentials of what was seen overflow inside.
-_REDUCE = (
-    "Exp",
+# Below this float16 loses digits, and soon everything: an epsilon of 1e-12 would become 0.
+_LEAST = 2.0**-14
+# Squares of what is taken in are computed inside.
+_SQUARES = (
     "InstanceNormalization",
     "LayerNormalization",
     "Pow",
     "ReduceL2",
     "ReduceSumSquare",
 )
+# e to this is a quarter of float16's end.
+_MOST_EXPONENT = 9.7
+# They count, sort or make numbers; a step of float16 at 2048 is 1 already.
+_STAY = ("Cast", "CumSum", "NonMaxSuppression", "Range", "RoiAlign", "TopK")
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,27 +60,14 @@ class HalfFloats:
 
         Args:
             kept: nodes that stay in FP32 besides.
-
-        Raises:
-            ModelFileError: if it cannot be converted.
         """
         import onnx
 
-        tool: Any = need("onnxruntime.transformers.float16")
         copy = onnx.ModelProto()
         copy.CopyFrom(self.model)
-        try:
-            with quiet():
-                converted = tool.convert_float_to_float16(
-                    copy,
-                    keep_io_types=True,
-                    op_block_list=list(_STAY),
-                    node_block_list=[*self.head, *kept],
-                )
-        except Exception as error:
-            raise refused(error, "converting it to float16") from error
-        del converted.graph.value_info[:]
-        return clean(converted)
+        counting = (node.name for node in copy.graph.node if node.op_type in _STAY)
+        Halving(copy, {*self.head, *kept, *counting}).run()
+        return clean(copy)
 
 
 def half_floats(
@@ -116,8 +83,9 @@ def half_floats(
         ModelFileError: if the model cannot be run on them.
         SourceError: if a sample cannot be read.
     """
-    observed = observe(model, samples, progress)
-    return HalfFloats(model, overflowing(model, observed))
+    ready = prepared(model)
+    observed = observe(ready, samples, progress)
+    return HalfFloats(ready, overflowing(ready, observed))
 
 
 def overflowing(model: onnx.ModelProto, observed: Observed) -> tuple[str, ...]:
@@ -125,24 +93,26 @@ def overflowing(model: onnx.ModelProto, observed: Observed) -> tuple[str, ...]:
     from onnx import TensorProto, numpy_helper
 
     peaks = {
-        name: _peak(seen.histogram.low, seen.histogram.high)
+        name: max(abs(seen.histogram.low), abs(seen.histogram.high))
         for name, seen in observed.tensors.items()
+        if seen.histogram.low <= seen.histogram.high
     }
+    tiny = set()
     for tensor in model.graph.initializer:
         if tensor.data_type == TensorProto.FLOAT:
-            values = numpy_helper.to_array(tensor)
-            finite = values[np.isfinite(values)]
-            peaks[tensor.name] = float(np.abs(finite).max(initial=0.0))
+            values = np.abs(numpy_helper.to_array(tensor))
+            # Masks are huge by intent, and what FP16 makes of them is huge, too.
+            peaks[tensor.name] = float(values[values < 1e30].max(initial=0.0))
+            if 0 < peaks[tensor.name] < _LEAST:
+                tiny.add(tensor.name)
     found = []
     for node in model.graph.node:
         most = max((peaks.get(name, 0.0) for name in (*node.input, *node.output)), default=0.0)
-        limit = _MOST**0.5 if node.op_type in _REDUCE else _MOST
-        if node.op_type == "Exp":
-            limit = 10.0
-        if most > limit:
+        limit = _MOST
+        if node.op_type in _SQUARES:
+            limit = _MOST**0.5
+        elif node.op_type == "Exp":
+            most, limit = peaks.get(node.input[0], 0.0), _MOST_EXPONENT
+        if most > limit or tiny & set(node.input):
             found.append(node.name)
     return tuple(found)
-
-
-def _peak(low: float, high: float) -> float:
-    return max(abs(low), abs(high)) if low <= high else 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edgeinfer_export.options import ExportOptions
@@ -11,6 +12,7 @@ from edgeinfer_export.quantize.choose import choose
 from edgeinfer_export.quantize.dynamic import DynamicQuantizer, dynamic_quantizer
 from edgeinfer_export.quantize.float16 import HalfFloats, half_floats
 from edgeinfer_export.quantize.static import Quantizer, quantizer
+from edgeinfer_export.quantize.thresholds import METHODS
 
 if TYPE_CHECKING:
     import onnx
@@ -18,20 +20,27 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 
 
-def narrower(
+Writer = Quantizer | HalfFloats | DynamicQuantizer
+
+
+def narrowers(
     model: onnx.ModelProto,
     samples: Calibration,
     options: ExportOptions,
     *,
     keep_last: bool,
     progress: Progress | None = None,
-) -> tuple[Quantizer | HalfFloats | DynamicQuantizer, tuple[str, ...]]:
-    """What writes a clean FP32 graph in the precision that was asked for; and notes for people.
+) -> tuple[tuple[Writer, ...], tuple[str, ...]]:
+    """What writes a clean FP32 graph in the precision that was asked for.
 
     Args:
         samples: typical inputs.
         keep_last: whether the last layers stay in float, see `heads.float_nodes`.
         progress: called with samples done and in all.
+
+    Returns:
+        The best one by a few samples, with others that may do better on all data behind it; and
+        notes for people.
 
     Raises:
         ModelFileError: if the graph cannot be written in it.
@@ -40,13 +49,13 @@ def narrower(
     if options.precision == "fp16":
         half = half_floats(model, samples, progress)
         if not half.head:
-            return half, ()
-        return half, (
+            return (half,), ()
+        return (half,), (
             f"{len(half.head)} nodes stay in FP32, as their numbers come near to the end of FP16's "
             f"range (65504)",
         )
     if options.precision == "int8-dynamic":
-        return dynamic_quantizer(model, target=options.target), ()
+        return (dynamic_quantizer(model, target=options.target),), ()
     job = quantizer(
         model,
         samples,
@@ -58,4 +67,7 @@ def narrower(
     chosen, notes = choose(job, samples, options.calibration_method, progress)
     if job.observed.resumed:
         notes = (f"ranges of {job.observed.resumed} samples were found in the cache", *notes)
-    return chosen, notes
+    if options.calibration_method != "auto":
+        return (chosen,), notes
+    others = (replace(chosen, method=name) for name in METHODS if name != chosen.method)
+    return (chosen, *others), notes

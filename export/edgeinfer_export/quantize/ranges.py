@@ -163,7 +163,11 @@ def _tidy() -> None:
 def _recall(name: str, wanted: Iterable[str]) -> Observed | None:
     """What an earlier run counted of the same model, data and versions."""
     try:
-        with np.load(cache.root() / _KIND / name, allow_pickle=False) as kept:
+        # np.load leaves a file open that it cannot read, unless somebody else owns it.
+        with (
+            (cache.root() / _KIND / name).open("rb") as file,
+            np.load(file, allow_pickle=False) as kept,
+        ):
             names = [str(item) for item in kept["names"]]
             counts, scalars = kept["counts"], kept["scalars"]
             if set(names) != set(wanted) or counts.shape != (len(names), BINS):
