@@ -64,10 +64,11 @@ class Speed:
             if best not in ("source", "output")
             else "use the FP32 file here"
         )
+        meant = "; fp16 is made for GPUs and NPUs" if precision == "fp16" else ""
         return (
             f"{precision} is not faster on this box: {new:.2f} ms a frame against {old:.2f} ms in "
             f"FP32 ({self.threads} thread(s), in turns). Recommended: {other}; `edgeinfer tune` "
-            f"measures every choice",
+            f"measures every choice{meant}",
         )
 
 

@@ -26,6 +26,8 @@ _ALIKE = 2.0
 # Standard deviations between the mean brightness (or colour) of two sets.
 _APART = 3.0
 _THUMB = 16
+# A model that is sure of nothing says nothing about colours.
+_SURE = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +158,8 @@ def _colours(samples: PictureCalibration, source: Path, spec: ModelSpec) -> Iter
         ]
     gain = np.array(swapped) - np.array(plain)
     error = float(gain.std(ddof=1) / np.sqrt(len(gain))) if len(gain) > 1 else np.inf
-    if gain.mean() > max(3 * error, 0.1 * max(float(np.mean(plain)), 1e-6)):
+    sure = float(np.mean(swapped)) > _SURE
+    if sure and gain.mean() > max(3 * error, 0.1 * float(np.mean(plain))):
         other = "bgr" if samples.spec.color == "rgb" else "rgb"
         yield (
             f"the model is surer of the calibration pictures with red and blue swapped (mean score "
