@@ -95,9 +95,7 @@ def open_model_file(path: Path) -> ModelFile:
         raise ModelFileError(f"{path} is not a regular file.")
     if status.st_size == 0:
         raise ModelFileError(f"The model {path} is empty (0 bytes): copy or export it again.")
-    key = cache.key_of(
-        status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-    )
+    key = _key_of(status)
     known = cache.recall("hashes", key)
     if known is not None and isinstance(known.get("sha256"), str) and not known.get("external"):
         return ModelFile(path, known["sha256"], status.st_size)
@@ -107,6 +105,17 @@ def open_model_file(path: Path) -> ModelFile:
     if external:
         sha256 = _with_external(sha256, external)
     return ModelFile(path, sha256, status.st_size, external)
+
+
+def is_hashed(status: os.stat_result) -> bool:
+    """Whether the content of a file is known, by its status: it was opened here before."""
+    return cache.recall("hashes", _key_of(status)) is not None
+
+
+def _key_of(status: os.stat_result) -> str:
+    return cache.key_of(
+        status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    )
 
 
 def _read(path: Path) -> tuple[str, bool]:

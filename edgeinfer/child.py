@@ -1,11 +1,12 @@
 """Every subprocess starts here: this interpreter, one of our modules, an empty working folder.
 
-`python -m` imports from the working folder, so a child never starts in the user's; fork is never
-used, because a forked ONNX Runtime hangs.
+A child never starts in the user's working folder, where `python -m` would import from; fork is
+never used, because a forked ONNX Runtime hangs. What runs first in it is `child_main`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import subprocess
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _IMPORT_ROOTS = (Path(__file__).resolve().parent.parent,)
+_MAIN = str(Path(__file__).with_name("child_main.py"))
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,15 @@ class Finished:
     returncode: int | None
     stdout: bytes
     stderr: str
+
+
+def _processor() -> int:
+    """The processor that this thread runs on, see proc_pid_stat(5); -1 where that is unknown."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        stat = Path("/proc/thread-self/stat").read_text()
+        # The name in parentheses may hold anything; the processor is field 39, the state field 3.
+        return int(stat.rpartition(")")[2].split()[36])
+    return -1
 
 
 class Child:
@@ -38,6 +49,9 @@ class Child:
         pass_fds: file descriptors that stay open in it.
         memory_bytes: limit of its address space, None for none.
         environment: variables that it gets besides this process's own.
+        bare: whether it needs the standard library alone: it then starts sooner.
+        aside: whether it keeps off the processor that this thread is on. Schedulers of virtual
+            machines may put a new process beside its parent, where each waits for the other.
     """
 
     def __init__(
@@ -48,6 +62,8 @@ class Child:
         pass_fds: Sequence[int] = (),
         memory_bytes: int | None = None,
         environment: Mapping[str, str] | None = None,
+        bare: bool = False,
+        aside: bool = False,
     ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="edgeinfer-child-")
         roots = [str(root) for root in _IMPORT_ROOTS]
@@ -61,14 +77,18 @@ class Child:
             "TMPDIR": self._folder.name,
         }
         limit = [] if memory_bytes is None else ["--memory-limit", str(memory_bytes)]
+        if aside:
+            limit += ["--not-on", str(_processor())]
+        flags = ["-I", "-S"] if bare else []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "edgeinfer.child", *limit, module, *args],
+            [sys.executable, *flags, _MAIN, *limit, module, *args],
             cwd=self._folder.name,
             env=variables,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             pass_fds=tuple(pass_fds),
+            start_new_session=aside,
         )
 
     def read_line(self, timeout_s: float) -> bytes:
@@ -86,6 +106,13 @@ class Child:
                 return line
             line += byte
         return b""
+
+    def go_on(self) -> None:
+        """Let a child go on that waits for a line; where it is dead, nothing happens."""
+        assert self.process.stdin is not None
+        with contextlib.suppress(OSError):
+            self.process.stdin.write(b"\n")
+            self.process.stdin.flush()
 
     def wait(self, timeout_s: float) -> Finished:
         """Close its input, wait for its end, kill it when the time is up."""
@@ -109,28 +136,3 @@ class Child:
             if pipe is not None and not pipe.closed:
                 pipe.close()
         self._folder.cleanup()
-
-
-def _main() -> None:
-    """Set the limits, then become the module (a parent's preexec_fn would need fork)."""
-    import resource
-    import runpy
-    import signal
-
-    arguments = sys.argv[1:]
-    if arguments[0] == "--memory-limit":
-        bound = int(arguments[1])
-        resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
-        arguments = arguments[2:]
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # Ctrl-C reaches the whole terminal group; the parent decides when its children end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.argv = arguments
-    if arguments[0].endswith(".py"):
-        runpy.run_path(arguments[0], run_name="__main__")
-    else:
-        runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
-
-
-if __name__ == "__main__":
-    _main()

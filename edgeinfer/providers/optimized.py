@@ -44,6 +44,11 @@ def ahead() -> Iterator[None]:
         _ahead.reset(token)
 
 
+def is_ahead() -> bool:
+    """Whether openings build the optimized graph now."""
+    return _ahead.get()
+
+
 def graph_for(ort: Any, opening: Opening, settings: Any) -> Path:
     """The file to hand to ONNX Runtime: the optimized graph if it is there, else the model itself.
 
@@ -56,7 +61,7 @@ def graph_for(ort: Any, opening: Opening, settings: Any) -> Path:
         return opening.path
     key = _key(ort, opening)
     folder = compiled.find(KIND, key)
-    if folder is None and _ahead.get():
+    if folder is None and is_ahead():
         with contextlib.suppress(_Unfit):
             folder = compiled.obtain(KIND, key, lambda inside: _build(ort, opening, inside))
     if folder is None:
