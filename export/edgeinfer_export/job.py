@@ -9,11 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeinfer.artifact import open_model_file
 from edgeinfer.datasets import Dataset
 from edgeinfer.errors import EdgeInferError
 from edgeinfer.evaluate import check_fit
 from edgeinfer.machine import this_machine
 from edgeinfer.model import why_unfit
+from edgeinfer.providers import runtime_version, vouch
 from edgeinfer.spec import ModelSpec
 from edgeinfer_export.gate.base import Judge, KeptFloat
 from edgeinfer_export.gate.judges import AgreementJudge, LabelJudge, NumberJudge
@@ -167,6 +169,7 @@ class Job:
         stamp(copy, dataclasses.replace(self.spec, target=None))
         path = self.folder / name
         path.write_bytes(copy.SerializeToString(deterministic=True))
+        vouch(open_model_file(path), runtime_version())
         return path
 
     @cached_property
