@@ -13,7 +13,10 @@ OPENVINO_EP_VENV ?= .venv-openvino-ep
 OPENVINO_TESTS := tests/openvino $(wildcard tests/runtime/test_providers*.py) \
 	tests/runtime/test_model.py tests/runtime/test_heads.py
 
-.PHONY: demo test check pytest test-openvino test-openvino-ep clean
+# NNCF, to hold the accuracy gate against (benchmarks); it brings an environment of its own.
+NNCF_VENV ?= .venv-nncf
+
+.PHONY: demo test check pytest test-openvino test-openvino-ep nncf clean
 
 demo: $(VENV)/.demo
 	$(BIN)/edgeinfer demo --out $(DEMO_OUT)
@@ -44,6 +47,13 @@ $(OPENVINO_VENV)/.test $(OPENVINO_EP_VENV)/.test: pyproject.toml
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[$(EXTRAS)]"
 	touch $@
 
+nncf: $(NNCF_VENV)/.nncf
+
+$(NNCF_VENV)/.nncf: pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[cpu]" "nncf>=2.16"
+	touch $@
+
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -60,4 +70,4 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	touch $@ $(VENV)/.test $(VENV)/.demo
 
 clean:
-	rm -rf $(VENV) $(OPENVINO_VENV) $(OPENVINO_EP_VENV) $(DEMO_OUT)
+	rm -rf $(VENV) $(OPENVINO_VENV) $(OPENVINO_EP_VENV) $(NNCF_VENV) $(DEMO_OUT)
