@@ -34,6 +34,7 @@ from edgeinfer_export.sources import SourceModel
 from edgeinfer_export.steps.accuracy import check_drop, check_not_blind, measure
 from edgeinfer_export.steps.agreement import agreement, agreement_notes, can_agree
 from edgeinfer_export.steps.clean import clean
+from edgeinfer_export.steps.fields import check_fields
 from edgeinfer_export.steps.stamp import stamp
 from edgeinfer_export.steps.verify import check_fp32, parity
 
@@ -154,11 +155,12 @@ class Job:
             check_fp32(figures)
             metric, notes = self._metric(made)
             return Proof(figures, metric, notes=notes)
-        told: tuple[str, ...] = ()
+        check_fields(self.source.path, self.openable(made.model, "output.onnx"), self.data)
+        told: tuple[str, ...] = self._saturated()
         if isinstance(self.data, PictureCalibration) and can_agree(self.spec.task):
             other = self.openable(made.model, "output.onnx")
             figures["agreement"] = agreement(self._reference, other, self.data)
-            told = agreement_notes(figures["agreement"])
+            told += agreement_notes(figures["agreement"])
         metric, notes = self._metric(made)
         speed, more = self._speed(made)
         return Proof(figures, metric, speed, (*told, *notes, *more))
@@ -203,6 +205,15 @@ class Job:
         if self.options.max_drop is not None:
             check_drop(old, new, self.options.max_drop)
         return {"before": old.metrics, "after": new.metrics}, new.notes
+
+    def _saturated(self) -> tuple[str, ...]:
+        """Whether this processor computes something else than the box that the file is for."""
+        if self.options.target != "x86-vnni" or not self.options.precision.startswith("int8"):
+            return ()
+        why = why_unfit(self.options.target, "cpu", this_machine())
+        if why is None:
+            return ()
+        return (f"accuracy was measured on this box, where it may be lower than with VNNI: {why}",)
 
     def _speed(self, made: Made) -> tuple[dict[str, Any], tuple[str, ...]]:
         """Frame latency of source and output in turns, and what it recommends."""
