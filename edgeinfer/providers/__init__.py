@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         parse_provider,
     )
     from edgeinfer.providers.table import PROVIDERS
-    from edgeinfer.providers.vet import Vetting
+    from edgeinfer.providers.vet import Vetting, vouch
 
 __all__ = [
     "PROVIDERS",
@@ -36,6 +36,7 @@ __all__ = [
     "opening_runs",
     "parse_provider",
     "runtime_version",
+    "vouch",
 ]
 
 _HOMES = {
@@ -54,6 +55,7 @@ _HOMES = {
     "opening_runs": "edgeinfer.providers.select",
     "parse_provider": "edgeinfer.providers.select",
     "runtime_version": "edgeinfer.providers.ort",
+    "vouch": "edgeinfer.providers.vet",
 }
 
 

@@ -78,6 +78,15 @@ def _is_new(status: os.stat_result) -> bool:
     return not external and cache.recall("vetted", sha256) is None
 
 
+def vouch(file: ModelFile, runtime: str) -> None:
+    """Remember a file as harmless that this process made of one that was vetted.
+
+    Args:
+        runtime: name and version of the runtime that will open it.
+    """
+    cache.note("vetted", file.sha256, {runtime: True})
+
+
 class HeadStart:
     """The child of a file that this box never saw, started before anything is imported.
 

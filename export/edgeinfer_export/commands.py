@@ -10,31 +10,20 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from edgeinfer.artifact import open_model_file
+from edgeinfer.artifact import open_model_file, precision_of
 from edgeinfer.blind import coarse_scores
 from edgeinfer.datasets import Dataset, open_dataset
 from edgeinfer.errors import UsageError
-from edgeinfer.evaluate import check_fit
 from edgeinfer.files import check_writable
-from edgeinfer.golden import golden_path, pack
+from edgeinfer.golden import golden_path
 from edgeinfer.spec import ModelSpec
+from edgeinfer_export.job import Inputs, Job, Made, Proof
 from edgeinfer_export.options import ExportOptions
-from edgeinfer_export.quantize.calibration import (
-    ArrayCalibration,
-    Calibration,
-    PictureCalibration,
-    RandomInputs,
-    open_calibration,
-)
-from edgeinfer_export.quantize.session import Session
-from edgeinfer_export.quantize.static import quantize
+from edgeinfer_export.quantize.calibration import Calibration, RandomInputs, open_calibration
 from edgeinfer_export.result import Exported
 from edgeinfer_export.sources import Request, SourceModel, open_source_model
-from edgeinfer_export.steps.accuracy import check_drop, measure
-from edgeinfer_export.steps.agreement import agreement, agreement_notes
 from edgeinfer_export.steps.clean import clean, opset_of
 from edgeinfer_export.steps.embed import check_embeddable, check_embedded, embedded
-from edgeinfer_export.steps.golden import golden_vectors
 from edgeinfer_export.steps.meaning import spec_of, tensor_spec
 from edgeinfer_export.steps.opset import fit_opset
 from edgeinfer_export.steps.precision import kept_precision
@@ -42,7 +31,6 @@ from edgeinfer_export.steps.provenance import provenance_of
 from edgeinfer_export.steps.simplify import same_answers, simplify
 from edgeinfer_export.steps.staging import forget_older, publish, scratch, staged
 from edgeinfer_export.steps.stamp import stamp
-from edgeinfer_export.steps.verify import check_fp32, parity
 from edgeinfer_export.steps.write import size_of, write_model
 
 if TYPE_CHECKING:
@@ -124,7 +112,7 @@ def run_export(
     source: Path, output: Path, options: ExportOptions, progress: Progress | None = None
 ) -> Exported:
     """`export` with its options in one value; the same errors."""
-    _check_paths(source, output)
+    check_paths(source, output)
     tell = progress or _silent
     tell("read", 0, 1)
     with scratch(output) as folder:
@@ -137,71 +125,103 @@ def run_export(
             trust_pickle=options.trust_pickle,
         )
         opened = open_source_model(request, options.framework)
-        return _export(request, output, opened, options, tell)
+        return export_opened(request, output, opened, options, tell)
 
 
-def _export(
+def export_opened(
     request: Request, output: Path, opened: SourceModel, options: ExportOptions, tell: Progress
 ) -> Exported:
+    """`export` of a source that was read; the same errors."""
     precision, said = kept_precision(opened.model, options.precision)
     found = spec_of(opened, options)
     check_embeddable(found, options)
     model = clean(opened.model)
     data = _inputs(model, found, options)
     model, told = _modern(model, data)
-    job = _Job(opened, options, found, model, tell, data, _data(options), request.folder)
+    folder = Path(tempfile.mkdtemp(dir=request.folder))
+    job = Job(opened, options, found, model, tell, data, _data(options), folder)
     job.check_data()
-    made, kept = job.make()
+    made = job.make()
     spec = dataclasses.replace(
         found,
         source_sha256=opened.sha256,
         precision=precision,
-        target=options.target if options.precision == "int8" else found.target,
+        target=options.target if options.precision.startswith("int8") else found.target,
     )
-    place = output.resolve()  # what a link points to is replaced, not the link
     provenance = provenance_of(opened, options, data, precision)
-    stamp(made, spec, provenance)
-    with staged(place) as folder:
-        files = write_model(made, folder / place.name, opened.path.parent)
-        figures, metric, notes = job.prove(files[-1])
-        if options.embed_preprocess or options.embed_nms:
-            figures["embedded"] = check_embedded(
-                made, spec, options, data, lambda graph, of: job.openable(graph, of, folder)
-            )
-            made, spec = embedded(made, spec, options)
-            stamp(made, spec, provenance)
-            files = write_model(made, folder / place.name, folder)
-        file = open_model_file(files[-1])
-        files, more = job.with_golden(made, spec, file.sha256, files)
-        more += coarse_scores(made)
-        publish([(path, place.parent / path.name) for path in files])
-    published = [path.name for path in files]
-    forget_older(place, published)
+    files = _write(job, made, output.resolve(), spec, provenance)
     tell("write", 1, 1)
     return Exported(
         output=output,
-        sha256=file.sha256,
+        sha256=files.sha256,
         precision=precision,
-        target=spec.target,
-        spec=spec,
-        parity=figures,
-        metric=metric,
-        kept_float=kept,
-        variants=({"role": "source", "path": str(request.path), "sha256": opened.sha256},),
-        notes=(
-            *opened.notes,
-            *said,
-            *told,
-            *found.notes,
-            *data.notes,
-            *notes,
-            *more,
-            *coarse_scores(made),
+        target=files.spec.target,
+        spec=files.spec,
+        parity=files.proof.parity,
+        metric=files.proof.metric,
+        kept_float=tuple(name for reason in made.kept for name in reason.nodes),
+        variants=(
+            {"role": "source", "path": str(request.path), "sha256": opened.sha256}
+            | {"precision": precision_of(opened.model)}
+            | files.proof.speed_of("source"),
+            {"role": "output", "path": str(output), "sha256": files.sha256}
+            | {"precision": precision}
+            | files.proof.speed_of("output"),
         ),
-        golden=golden_path(place) if golden_path(place).name in published else None,
-        graph=_graph_figures(opened.model, made),
+        notes=(
+            *(*opened.notes, *said, *told, *found.notes, *data.notes),
+            *(*made.notes, *files.proof.notes, *files.notes),
+        ),
+        float_reasons=tuple(reason.to_dict() for reason in made.kept),
+        gate=made.gate,
+        speed=files.proof.speed,
+        golden=files.golden,
+        graph=_graph_figures(opened.model, files.model),
         provenance=provenance,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Written:
+    """What was written and proven; `model` is the graph in it."""
+
+    model: onnx.ModelProto
+    spec: ModelSpec
+    sha256: str
+    proof: Proof
+    golden: Path | None
+    notes: tuple[str, ...]
+
+
+def _write(
+    job: Job, made: Made, place: Path, spec: ModelSpec, provenance: Mapping[str, Any]
+) -> _Written:
+    """Write the graph, prove it, and publish it with its golden vectors.
+
+    Args:
+        place: what a link points to is replaced, not the link.
+    """
+    options, model = job.options, made.model
+    stamp(model, spec, provenance)
+    with staged(place) as folder:
+        files = write_model(model, folder / place.name, job.source.path.parent)
+        proof = job.prove(files[-1], made)
+        if options.embed_preprocess or options.embed_nms:
+            names = iter(("plain.onnx", "embedded.onnx"))
+            proof.parity["embedded"] = check_embedded(
+                *(model, spec, options, job.data),
+                lambda graph, of: job.openable(graph, next(names), spec=of, base=folder),
+            )
+            model, spec = embedded(model, spec, options)
+            stamp(model, spec, provenance)
+            files = write_model(model, folder / place.name, folder)
+        file = open_model_file(files[-1])
+        files, more = job.with_golden(model, spec, file.sha256, files)
+        publish([(path, place.parent / path.name) for path in files])
+    published = [path.name for path in files]
+    forget_older(place, published)
+    golden = golden_path(place) if golden_path(place).name in published else None
+    return _Written(model, spec, file.sha256, proof, golden, (*more, *coarse_scores(model)))
 
 
 def _modern(model: onnx.ModelProto, data: Calibration) -> tuple[onnx.ModelProto, tuple[str, ...]]:
@@ -222,110 +242,6 @@ def _graph_figures(before: onnx.ModelProto, after: onnx.ModelProto) -> dict[str,
     }
 
 
-Inputs = PictureCalibration | ArrayCalibration | RandomInputs
-
-
-@dataclass(frozen=True, eq=False)
-class _Job:
-    """One export between reading and writing."""
-
-    source: SourceModel
-    options: ExportOptions
-    spec: ModelSpec
-    model: onnx.ModelProto
-    tell: Progress
-    data: Inputs
-    dataset: Dataset | None
-    folder: Path
-
-    def check_data(self) -> None:
-        """Refuse validation data that do not fit before long work starts."""
-        if self.dataset is not None:
-            check_fit(self.spec, self.dataset)
-
-    def make(self) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-        """The new graph, and the nodes that stayed in float by intent."""
-        if self.options.precision == "fp32":
-            return self.model, ()
-        # Inputs that the model does not take are told here in the user's words, before the
-        # calibrator meets them.
-        Session(self.source.path).run(self.data.inputs(0))
-        quantized = quantize(
-            self.model,
-            self.data,
-            target=self.options.target,
-            method=self.options.calibration_method,
-            keep_last=self.spec.task != "classify",
-            progress=lambda done, total: self.tell("calibrate", done, total),
-        )
-        return quantized.model, quantized.kept_float
-
-    def prove(self, made: Path) -> tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]:
-        """Parity, metric before and after, and notes."""
-        import onnx
-
-        self.tell("compare", 0, 1)
-        figures = parity(self.source.reference or Session(self.source.path), made, self.data)
-        if self.options.precision == "fp32":
-            check_fp32(figures)
-        metric: dict[str, Mapping[str, float]] = {"before": {}, "after": {}}
-        notes: tuple[str, ...] = ()
-        if self.source.reference is None:
-            notes += (
-                "nothing here runs the source itself, so parity was measured against the graph "
-                "as it was converted",
-            )
-        if self.dataset is None and not isinstance(self.data, PictureCalibration):
-            return figures, metric, notes
-        reference = self.openable(self.source.model, self.spec, self.source.path.parent)
-        other = self.openable(
-            onnx.load(str(made), load_external_data=False), self.spec, made.parent
-        )
-        if isinstance(self.data, PictureCalibration):
-            figures["agreement"] = agreement(reference, other, self.data)
-            notes += agreement_notes(figures["agreement"])
-        if self.dataset is not None:
-            metric, more = self._measure(reference, other, self.dataset)
-            notes += more
-        return figures, metric, notes
-
-    def openable(self, model: onnx.ModelProto, spec: ModelSpec, base: Path) -> Path:
-        """Write a copy that this box opens, whatever kind of box the output is for.
-
-        Args:
-            base: the folder that tensors in other files are relative to.
-        """
-        copy = clean(model)
-        stamp(copy, dataclasses.replace(spec, target=None))
-        folder = Path(tempfile.mkdtemp(dir=self.folder))
-        return write_model(copy, folder / "model.onnx", base)[-1]
-
-    def with_golden(
-        self, made: onnx.ModelProto, spec: ModelSpec, sha256: str, files: tuple[Path, ...]
-    ) -> tuple[tuple[Path, ...], tuple[str, ...]]:
-        """The files with golden vectors before them, and what is to be told of these."""
-        if not self.options.golden:
-            return files, ()
-        path = files[-1]
-        if spec.target is not None:
-            path = self.openable(made, spec, path.parent)
-        golden, notes = golden_vectors(path, spec, self.data, sha256)
-        if golden is None:
-            return files, notes
-        vectors = golden_path(files[-1])
-        vectors.write_bytes(pack(golden))
-        return (vectors, *files), notes
-
-    def _measure(
-        self, reference: Path, made: Path, dataset: Dataset
-    ) -> tuple[dict[str, Mapping[str, float]], tuple[str, ...]]:
-        before = measure(reference, dataset, lambda d, t: self.tell("validate source", d, t))
-        after = measure(made, dataset, lambda d, t: self.tell("validate output", d, t))
-        if self.options.max_drop is not None:
-            check_drop(before, after, self.options.max_drop)
-        return {"before": before.metrics, "after": after.metrics}, after.notes
-
-
 def _inputs(model: onnx.ModelProto, spec: ModelSpec, options: ExportOptions) -> Inputs:
     """What calibration and comparison feed."""
     tensors = tuple(tensor_spec(value) for value in model.graph.input)
@@ -338,7 +254,7 @@ def _data(options: ExportOptions) -> Dataset | None:
     return None if options.validation is None else open_dataset(options.validation)
 
 
-def _check_paths(source: Path, output: Path) -> None:
+def check_paths(source: Path, output: Path) -> None:
     """Refuse what cannot work before long work starts."""
     if output.suffix.lower() != ".onnx":
         raise UsageError(f"The output is named {output.name}; give it a name that ends in .onnx.")

@@ -136,8 +136,9 @@ def raise_opset(model: onnx.ModelProto, version: int = MIN_QDQ_OPSET) -> onnx.Mo
     except Exception as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelFileError(
-            f"The model has opset {opset_of(model)}; INT8 needs {version}, and onnx cannot convert "
-            f"it ({first[:200]}). Export it from its framework for opset {version} or newer."
+            f"The model has opset {opset_of(model)}; narrow precisions need {version}, and onnx "
+            f"cannot convert it ({first[:200]}). Export it from its framework for opset {version} "
+            f"or newer."
         ) from error
     converted.ir_version = model.ir_version
     return clean(converted)
