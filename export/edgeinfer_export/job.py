@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 # The step's name, how much of it is done, how much there is.
 Progress = Callable[[str, int, int], None]
 Inputs = PictureCalibration | ArrayCalibration | RandomInputs
+_PICTURES, _PICTURES_BESIDE_LABELS = 64, 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +160,9 @@ class Job:
         told: tuple[str, ...] = self._saturated()
         if isinstance(self.data, PictureCalibration) and can_agree(self.spec.task):
             other = self.openable(made.model, "output.onnx")
-            figures["agreement"] = agreement(self._reference, other, self.data)
+            # Labels say more than agreement: then a few pictures are enough for boxes and scores.
+            most = _PICTURES if self.dataset is None else _PICTURES_BESIDE_LABELS
+            figures["agreement"] = agreement(self._reference, other, self.data, most)
             told += agreement_notes(figures["agreement"])
         metric, notes = self._metric(made)
         speed, more = self._speed(made)

@@ -27,6 +27,7 @@ def main(arguments: list[str]) -> None:
     from edgeinfer.model import LoadOptions, open_model
     from edgeinfer.preprocess import preprocess
     from edgeinfer.providers import runtime_version, vouch
+    from edgeinfer.results import Detections
 
     path, calibration, validation, output = (Path(arguments[at]) for at in (0, 1, 2, 4))
     began = time.perf_counter()
@@ -53,6 +54,7 @@ def main(arguments: list[str]) -> None:
         with open_model(attempt, options) as opened:
             for sample in data:
                 value, truth = opened(sample.picture).value, sample.truth
+                assert isinstance(value, Detections)
                 seen = value.boxes_xyxy, value.scores, value.class_ids
                 alone = DetectionMetric()
                 for metric in (whole, alone):
