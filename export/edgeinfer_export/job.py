@@ -156,7 +156,6 @@ class Job:
             check_fp32(figures)
             metric, notes = self._metric(made)
             return Proof(figures, metric, notes=notes)
-        check_fields(self.source.path, self.openable(made.model, "output.onnx"), self.data)
         told: tuple[str, ...] = self._saturated()
         if isinstance(self.data, PictureCalibration) and can_agree(self.spec.task):
             other = self.openable(made.model, "output.onnx")
@@ -164,6 +163,8 @@ class Job:
             most = _PICTURES if self.dataset is None else _PICTURES_BESIDE_LABELS
             figures["agreement"] = agreement(self._reference, other, self.data, most)
             told += agreement_notes(figures["agreement"])
+        # After agreement, which tells in the user's words what it sees.
+        check_fields(self.source.path, self.openable(made.model, "output.onnx"), self.data)
         metric, notes = self._metric(made)
         speed, more = self._speed(made)
         return Proof(figures, metric, speed, (*told, *notes, *more))
