@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 # The step's name, how much of it is done, how much there is.
 Progress = Callable[[str, int, int], None]
 Inputs = PictureCalibration | ArrayCalibration | RandomInputs
+_PICTURES, _PICTURES_BESIDE_LABELS = 64, 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,11 +160,14 @@ class Job:
             check_fp32(figures)
         told = self._unproven() + self._saturated()
         other = self.openable(made.model, "output.onnx", base=file.parent)
-        if narrowed:
-            check_fields(self.source.path, other, self.data)
         if isinstance(self.data, PictureCalibration) and can_agree(self.spec.task):
-            figures["agreement"] = agreement(self._reference, other, self.data)
+            # Labels say more than agreement: then a few pictures are enough for boxes and scores.
+            most = _PICTURES if self.dataset is None else _PICTURES_BESIDE_LABELS
+            figures["agreement"] = agreement(self._reference, other, self.data, most)
             told += agreement_notes(figures["agreement"])
+        if narrowed:
+            # After agreement, which tells in the user's words what it sees.
+            check_fields(self.source.path, other, self.data)
         metric, notes = self._metric(made, other)
         if not narrowed:
             return Proof(figures, metric, notes=(*told, *notes))

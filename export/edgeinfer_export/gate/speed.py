@@ -17,8 +17,8 @@ from edgeinfer.measure import Ratio, interleave, ratio
 from edgeinfer.model import LoadOptions, Model, open_model, threads_of
 from edgeinfer_export.quantize.calibration import Calibration, PictureCalibration
 
-_BUDGET_NS = 4_000_000_000
-_MIN_ROUNDS, _MAX_ROUNDS = 11, 101
+_BUDGET_NS = 1_000_000_000
+_MIN_ROUNDS, _MAX_ROUNDS = 7, 101
 _FRAMES = 4
 # Below this a difference is none that anybody would notice.
 _NOT_FASTER = 0.97

@@ -15,7 +15,7 @@ from edgeinfer.frames import Array
 BINS = 4096
 # Extremes and means are exact; the shape of a distribution is known well enough from this many
 # values of a tensor per sample.
-_DRAWN = 1 << 16
+_DRAWN = 1 << 14
 
 
 @dataclass(eq=False)
@@ -35,18 +35,19 @@ class Histogram:
     counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
     nonfinite: int = 0
 
-    def add(self, values: Array, turn: int) -> None:
+    def add(self, values: Array, turn: int, extremes: tuple[float, float] | None = None) -> None:
         """Add a tensor.
 
         Args:
             values: any shape, floating point.
             turn: number of the sample; it decides which of many values are drawn, so that every
                 run draws the same.
+            extremes: of the values, where they are known.
         """
         flat = np.ascontiguousarray(values).reshape(-1)
         if flat.size == 0:
             return
-        low, high = float(flat.min()), float(flat.max())
+        low, high = extremes or (float(flat.min()), float(flat.max()))
         if not (math.isfinite(low) and math.isfinite(high)):
             finite = flat[np.isfinite(flat)]
             self.nonfinite += flat.size - finite.size

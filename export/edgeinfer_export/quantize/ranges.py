@@ -115,12 +115,14 @@ def _count(seen: Observed, name: str, values: Array, turn: int, axis: int | None
     if known is None:
         empty = np.zeros(0)
         known = seen.tensors[name] = Seen(Histogram(), empty, empty)
-    known.histogram.add(values, turn)
     if axis is None or values.ndim < 2 or values.size == 0:
+        known.histogram.add(values, turn)
         return
     others = tuple(at for at in range(values.ndim) if at != axis % values.ndim)
+    low, high = values.min(axis=others), values.max(axis=others)
+    known.histogram.add(values, turn, (float(low.min()), float(high.max())))
     means = values.mean(axis=others, dtype=np.float64)
-    peaks = np.maximum(values.max(axis=others), -values.min(axis=others)).astype(np.float64)
+    peaks = np.maximum(high, -low).astype(np.float64)
     if known.means.shape != means.shape:
         known.means, known.peaks = np.zeros_like(means), np.zeros_like(peaks)
     known.means += (means - known.means) / (turn + 1)

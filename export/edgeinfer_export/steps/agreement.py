@@ -59,11 +59,13 @@ def can_agree(task: str) -> bool:
     return task in ("detect", "classify")
 
 
-def answers(path: Path, pictures: PictureCalibration) -> list[Seen] | None:
+def answers(
+    path: Path, pictures: PictureCalibration, most: int = _MAX_PICTURES
+) -> list[Seen] | None:
     """What a file sees on calibration pictures, at its own thresholds.
 
     Args:
-        pictures: at most 64 of them are used, evenly chosen.
+        most: so many of them are used, evenly chosen.
 
     Returns:
         One a picture; None for other tasks than detect and classify.
@@ -73,7 +75,7 @@ def answers(path: Path, pictures: PictureCalibration) -> list[Seen] | None:
         if not can_agree(model.spec.task):
             return None
         seen: list[Seen] = []
-        for index in sample_numbers(len(pictures), _MAX_PICTURES):
+        for index in sample_numbers(len(pictures), most):
             value = model(read_picture(pictures.paths[index])).value
             assert isinstance(value, Classes | Detections)
             seen.append(value)
@@ -107,14 +109,19 @@ def compare(wanted: Sequence[Seen], got: Sequence[Seen]) -> dict[str, Any]:
     }
 
 
-def agreement(source: Path, output: Path, pictures: PictureCalibration) -> dict[str, Any] | None:
+def agreement(
+    source: Path, output: Path, pictures: PictureCalibration, most: int = _MAX_PICTURES
+) -> dict[str, Any] | None:
     """`compare` for two files; None for other tasks than detect and classify.
+
+    Args:
+        most: so many pictures are used, evenly chosen.
 
     Raises:
         CheckFailed: if the new file finds nothing at all where the source finds something.
     """
-    wanted = answers(source, pictures)
-    got = None if wanted is None else answers(output, pictures)
+    wanted = answers(source, pictures, most)
+    got = None if wanted is None else answers(output, pictures, most)
     if wanted is None or got is None:
         return None
     found = compare(wanted, got)

@@ -12,7 +12,7 @@ from edgeinfer_export.quantize.calibration import Calibration
 from edgeinfer_export.quantize.session import Session
 from edgeinfer_export.steps.verify import sample_numbers
 
-_MAX_SAMPLES = 16
+_MAX_SAMPLES = 4
 # Fields (coordinates, scores of classes) lie on one axis; more places than this are no fields.
 _MOST_FIELDS = 256
 # A score that never came further than this says nothing when it is gone.
@@ -48,7 +48,7 @@ def check_fields(source: Path, output: Path, inputs: Calibration) -> None:
     are all zero.
 
     Args:
-        inputs: at most 16 of them are used.
+        inputs: at most 4 of them are used.
 
     Raises:
         CheckFailed: naming output and fields.
