@@ -31,10 +31,10 @@ _TURN_S = 1.0
 
 def entry() -> None:
     """The console script `edgeinfer`; SIGTERM ends any command cleanly."""
-    install()
-    keep_stdout()
     try:
         try:
+            install()
+            keep_stdout()
             from edgeinfer.cli.main import main
 
             code = main()
