@@ -87,6 +87,8 @@ class Lane:
         # Arrays get buffers of their own: preprocessing relies on the padding in the picture's.
         self._array_binding: Binding | None = None
         self._host = None
+        self._view: View | None = None
+        self._picture_is_all = len(self._binding.inputs) == 1
         if self._picture is not None:
             opencv().setNumThreads(self._served.threads)
             self._host = HostPreprocess(self._picture, self._binding.inputs[self._picture.name])
@@ -166,22 +168,29 @@ class Lane:
 
     def _feed(self, frame: Frame) -> tuple[Binding, View]:
         data = frame.data
+        if self._host is None or not self._picture_is_all or not isinstance(data, np.ndarray):
+            return self._feed_other(data)
+        to_frame = self._host(data)
+        view = self._view
+        if view is None or view.to_frame is not to_frame:
+            view = self._view = View(to_frame, (data.shape[1], data.shape[0]))
+        return self._binding, view
+
+    def _feed_other(self, data: Array | Arrays) -> tuple[Binding, View]:
+        """What is no picture, or not all that the model needs."""
         if isinstance(data, Mapping):
             return self._feed_arrays(data), View(_UNMOVED, None)
-        if self._host is None or self._picture is None:
+        if self._picture is None:
             names = ", ".join(f"{item.name} {list(item.shape)}" for item in self._engine.inputs)
             raise InputError(
                 f"This model takes no pictures but the arrays {names}: give them as .npy or .npz, "
                 f"or as a mapping of input name to array."
             )
         others = [name for name in self._binding.inputs if name != self._picture.name]
-        if others:
-            raise InputError(
-                f"Beside the picture this model needs the inputs {', '.join(others)}: give all "
-                f"of them in one .npz."
-            )
-        to_frame = self._host(data)
-        return self._binding, View(to_frame, (data.shape[1], data.shape[0]))
+        raise InputError(
+            f"Beside the picture this model needs the inputs {', '.join(others)}: give all of them "
+            f"in one .npz."
+        )
 
     def _feed_arrays(self, data: Arrays) -> Binding:
         specs = self._engine.inputs

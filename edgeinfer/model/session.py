@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgeinfer.artifact import ModelFile, open_model_file
-from edgeinfer.errors import EdgeInferError, InputError, ModelFileError, UsageError, suggest
+from edgeinfer.errors import EdgeInferError, InputError, UsageError, suggest
 from edgeinfer.machine import usable_cpus
 from edgeinfer.model.embedded import embedded_file
 from edgeinfer.model.options import LoadOptions
@@ -19,11 +20,15 @@ from edgeinfer.providers import (
     Selected,
     Vetting,
     open_selected,
+    opening_runs,
     parse_provider,
     runtime_version,
 )
 from edgeinfer.resolve import Opened, resolve
 from edgeinfer.spec import InputSpec, ModelSpec, TensorSpec
+
+if TYPE_CHECKING:
+    from edgeinfer.providers.vet import HeadStart
 
 # Beyond this many threads a processor nothing is gained, and inference crawls or hangs.
 _MOST_THREADS_A_CPU = 8
@@ -42,6 +47,7 @@ class Session:
         graph_inputs: the inputs of the file, before preprocessing moved into the graph.
         fed_inputs: the spec of the inputs as they are fed, where preprocessing is in the graph.
         notes: what is worth telling about the plan, for people.
+        vetting: of the file that runs; it has been opened, but perhaps not yet run.
     """
 
     file: ModelFile
@@ -51,6 +57,22 @@ class Session:
     graph_inputs: tuple[TensorSpec, ...]
     fed_inputs: tuple[InputSpec, ...] | None = None
     notes: tuple[str, ...] = ()
+    vetting: Vetting | None = None
+
+    def check_vetted(self) -> None:
+        """Wait until a child has run the file once: nobody runs it here before.
+
+        Raises:
+            ModelFileError: if that killed or hung the child.
+        """
+        if self.vetting is not None:
+            self.vetting.finish()
+
+    def close(self) -> None:
+        """Let the engine and the vetting go; a second call does nothing."""
+        self.selected.engine.close()
+        if self.vetting is not None:
+            self.vetting.settle()
 
     def resolve(self, options: LoadOptions) -> ModelSpec:
         """Find out what the model expects and means.
@@ -79,8 +101,11 @@ def threads_of(options: LoadOptions) -> int:
     return options.threads if options.threads is not None else usable_cpus()
 
 
-def open_session(path: Path, options: LoadOptions) -> Session:
+def open_session(path: Path, options: LoadOptions, started: HeadStart | None = None) -> Session:
     """Open a model file, by its stored plan where that fits.
+
+    Args:
+        started: where the vetting of the file may be under way.
 
     Raises:
         ModelFileError: if it is missing, damaged, hostile or no model.
@@ -94,7 +119,7 @@ def open_session(path: Path, options: LoadOptions) -> Session:
         find_variants(file, options.variants)  # refuses what is none
     passed: list[str] = []
     for found in find_plans(file, options, passed):
-        session = _try_planned(file, found, options, (*notes, *found.notes))
+        session = _try_planned(file, found, options, (*notes, *found.notes), started)
         if not isinstance(session, str):
             return session
         passed.append(session)
@@ -111,7 +136,7 @@ def open_session(path: Path, options: LoadOptions) -> Session:
         )
     if passed:
         notes += (f"the stored plan is not used: {why}. 'edgeinfer tune {path}' measures anew",)
-    return _open_asked(file, options, notes)
+    return _open_asked(file, options, notes, started)
 
 
 class _NotAsMeasured(EdgeInferError):
@@ -137,11 +162,15 @@ def _check_threads(options: LoadOptions) -> tuple[str, ...]:
 
 
 def _try_planned(
-    file: ModelFile, found: Found, options: LoadOptions, notes: tuple[str, ...]
+    file: ModelFile,
+    found: Found,
+    options: LoadOptions,
+    notes: tuple[str, ...],
+    started: HeadStart | None,
 ) -> Session | str:
     """What a plan opens, or why it does not."""
     try:
-        return _open_planned(file, found, options, notes)
+        return _open_planned(file, found, options, notes, started)
     except _NotAsMeasured as error:
         return str(error)
     except EdgeInferError as error:
@@ -149,7 +178,11 @@ def _try_planned(
 
 
 def _open_planned(
-    file: ModelFile, found: Found, options: LoadOptions, notes: tuple[str, ...]
+    file: ModelFile,
+    found: Found,
+    options: LoadOptions,
+    notes: tuple[str, ...],
+    started: HeadStart | None,
 ) -> Session:
     plan, running, choice = found.plan, found.running, found.plan.choice
     threads, lanes = _shared_out(plan, options)
@@ -168,7 +201,8 @@ def _open_planned(
         sha256=opened.sha256,
         build=options.build,
     )
-    selected = _vetted(running, lambda: open_selected(choice.provider, opening))
+    vetting = Vetting(running, started=started if running is file else None)
+    selected = _vetted(vetting, lambda: open_selected(choice.provider, opening))
     try:
         served = dataclasses.replace(
             selected.served,
@@ -195,11 +229,13 @@ def _open_planned(
             inputs,
             fed,
             (*notes, f"{note} [{plan.path}]"),
+            vetting,
         )
         if session.resolve(options).inputs != plan.inputs:
             raise _NotAsMeasured("the model's input is described in another way than then")
     except EdgeInferError:
         selected.engine.close()
+        vetting.close()
         raise
     return session
 
@@ -214,28 +250,28 @@ def _shared_out(plan: StoredPlan, options: LoadOptions) -> tuple[int, int]:
     return threads, options.lanes_on(choice.provider.partition(":")[0], threads)
 
 
-def _vetted(file: ModelFile, opening: Callable[[], Selected]) -> Selected:
-    """Open a file that a child has opened before, and that it runs once meanwhile.
+def _vetted(vetting: Vetting, opening: Callable[[], Selected]) -> Selected:
+    """Open a file that a child has opened before, and that it runs once from then on.
 
     Raises:
         ModelFileError: if the file is hostile or damaged.
     """
-    vetting = Vetting(file)
     try:
         # The child opens the file while this process imports what it needs.
         vetting.opened(runtime_version())
-        selected = opening()
-        try:
+        if opening_runs():
             vetting.finish()
-        except ModelFileError:
-            selected.engine.close()
-            raise
+        selected = opening()
+        vetting.go_on()
         return selected
-    finally:
+    except BaseException:
         vetting.close()
+        raise
 
 
-def _open_asked(file: ModelFile, options: LoadOptions, notes: tuple[str, ...]) -> Session:
+def _open_asked(
+    file: ModelFile, options: LoadOptions, notes: tuple[str, ...], started: HeadStart | None
+) -> Session:
     """Open what was asked for as the options say, defaults where they say nothing."""
     threads = threads_of(options)
     lanes = options.lanes_on(parse_provider(options.provider)[0], threads)
@@ -251,8 +287,9 @@ def _open_asked(file: ModelFile, options: LoadOptions, notes: tuple[str, ...]) -
         sha256=file.sha256,
         build=options.build,
     )
+    vetting = Vetting(file, started=started)
     selected = _vetted(
-        file, lambda: open_selected(options.provider, opening, options.allow_fallback)
+        vetting, lambda: open_selected(options.provider, opening, options.allow_fallback)
     )
     said = {key for key in options.said() if key != "input_shapes"}
     plan = Plan(
@@ -262,7 +299,7 @@ def _open_asked(file: ModelFile, options: LoadOptions, notes: tuple[str, ...]) -
         spinning=spinning,
     )
     inputs = selected.engine.inputs
-    session = Session(file, file, selected, plan, inputs, notes=notes)
+    session = Session(file, file, selected, plan, inputs, notes=notes, vetting=vetting)
     return session if options.preprocess != "graph" else _with_raw_pictures(session, options)
 
 
@@ -275,8 +312,10 @@ def _with_raw_pictures(session: Session, options: LoadOptions) -> Session:
         inner = selected.reopen(
             dataclasses.replace(selected.opening, path=path, shapes={}, sha256=sha256)
         )
-    finally:
-        selected.engine.close()
+    except BaseException:
+        session.close()
+        raise
+    selected.engine.close()
     return dataclasses.replace(
         session,
         selected=inner,

@@ -61,7 +61,7 @@ def graph_for(ort: Any, opening: Opening, settings: Any) -> Path:
         return opening.path
     key = _key(ort, opening)
     folder = compiled.find(KIND, key)
-    if folder is None and _ahead.get():
+    if folder is None and is_ahead():
         with contextlib.suppress(_Unfit):
             folder = compiled.obtain(KIND, key, lambda inside: _build(ort, opening, inside))
     if folder is None:

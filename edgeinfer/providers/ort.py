@@ -79,9 +79,6 @@ def session_settings(ort: Any, opening: Opening, record: bool = True) -> Any:
     settings.add_session_config_entry(
         "session.intra_op.allow_spinning", "1" if opening.spinning else "0"
     )
-    # Smaller blocks of work: where a decoder takes a processor for a while, the others go on with
-    # what its thread would have done (onnxruntime_session_options_config_keys.h).
-    settings.add_session_config_entry("session.dynamic_block_base", "4")
     if record:
         placement.ask(ort, settings)
     return settings

@@ -45,9 +45,14 @@ _SHAPE_OPS = (
 )
 
 
+def has_record(ort: Any) -> bool:
+    """Whether sessions know where their nodes went (ONNX Runtime 1.24.1 and later)."""
+    return hasattr(ort.InferenceSession, "get_provider_graph_assignment_info")
+
+
 def ask(ort: Any, settings: Any) -> None:
     """Make a session record where its nodes go; must come before it is opened."""
-    if hasattr(ort.InferenceSession, "get_provider_graph_assignment_info"):
+    if has_record(ort):
         settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     else:
         import tempfile

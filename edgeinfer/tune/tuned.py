@@ -113,7 +113,7 @@ def _inputs(path: Path, options: LoadOptions) -> tuple[bool, list[str]]:
         ]
         return bool(pictures), unknown
     finally:
-        session.selected.engine.close()
+        session.close()
 
 
 def _with_precision(variant: Variant) -> Variant:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edgeinfer.child import Child
-
 # A child of a child of a child ..., the last of which holds on to the interpreter's lock.
 NESTED = """
 import ctypes, sys, time
-from edgeinfer.child import Child
+from edgeinfer.child import Child, collect_leftovers
 depth = int(sys.argv[1])
 child = Child(__file__, [str(depth - 1)]) if depth else None
 if child is not None:
@@ -95,3 +96,37 @@ def test_a_child_that_nobody_holds_ends(nested: Path, tmp_path: Path, family: An
     with subprocess.Popen([sys.executable, str(path)], **pipes) as process:  # type: ignore[call-overload]
         assert family.gone([int(process.stdout.readline())])
         process.kill()
+
+
+def locked(folder: Path) -> bool:
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(opened)
+    return False
+
+
+def test_folders_of_the_dead_are_collected_and_those_of_the_living_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = tmp_path / "edgeinfer-child-left"
+    young = tmp_path / "edgeinfer-child-young"
+    other = tmp_path / "somebody-elses"
+    for folder in (left, young, other):
+        folder.mkdir()
+        (folder / "file").write_text("x")
+    child = Child("http.server", ["0", "--bind", "127.0.0.1"])
+    living = Path(child._folder.name)
+    while not locked(living):
+        pass
+    for folder in (left, other, living):
+        os.utime(folder, (0, 0))
+    collect_leftovers.cache_clear()
+    collect_leftovers()
+    assert not left.exists() and young.exists() and other.exists() and living.exists()
+    child.close()
+    assert not living.exists()
