@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +48,8 @@ def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 
 def pytest_configure() -> None:
     """Refuse an environment that nobody described: all its skips would be unexpected."""
+    # A shell's background jobs ignore Ctrl-C, and so would every process that a test interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if _ENVIRONMENT not in _EXPECTED_SKIPS:
         known = ", ".join(repr(name) for name in _EXPECTED_SKIPS)
         raise pytest.UsageError(f"EDGEINFER_TEST_ENVIRONMENT is {_ENVIRONMENT!r}, not {known}.")

@@ -86,11 +86,15 @@ _MODEL_OPTIONS = (
         "one for throughput, else the last one for anything else]",
     ),
     click.option("--spec", type=PATH, help="JSON that overrides what the model says of itself."),
-    click.option("--task", help="detect, classify or tensor. [default: what the model says]"),
+    click.option(
+        "--task",
+        help="detect, classify, segment, semantic, pose, face, obb, text-detect, text-recognize, "
+        "embed, anomaly, sequence or tensor. [default: what the model says]",
+    ),
     click.option(
         "--head",
-        help="What comes out of the graph: yolov8, yolov5, end2end, yolox, softmax, logits or "
-        "tensor. [default: what the model says]",
+        help="What comes out of the graph: yolov8, yolov5, end2end, yolox, softmax, logits, "
+        "yolov8-pose, db, tensor, ...; an unknown name lists them. [default: what the model says]",
     ),
     click.option("--labels", type=PATH, help="One label per line, or a JSON or YAML list."),
     click.option(

@@ -98,7 +98,8 @@ class Model:
     @property
     def class_count(self) -> int | None:
         """How many classes its outputs tell apart, None where that stays open."""
-        return HEADS[self.spec.head].classes(Graph(self.outputs, None))
+        graph = Graph(self.outputs, None, options=self.spec.head_options)
+        return HEADS[self.spec.head].classes(graph)
 
     @property
     def size_wh(self) -> tuple[int, int] | None:
@@ -154,6 +155,12 @@ class Model:
             frame = frame_from_array(frame)
         with self._lock:
             return self._own_lane().raw(frame)
+
+    def reset(self) -> None:
+        """Forget what earlier calls left behind (recurrent state), as for another stream."""
+        with self._lock:
+            if self._lane is not None:
+                self._lane.reset()
 
     def _own_lane(self) -> Lane:
         if self._lane is None:
@@ -226,6 +233,9 @@ def open_model(path: Path, options: LoadOptions, started: HeadStart | None = Non
     except EdgeInferError:
         session.close()
         raise
+    if spec.state or any(item.context for item in spec.inputs):
+        # Frames that depend on those before them go one by one.
+        session = dataclasses.replace(session, plan=dataclasses.replace(session.plan, lanes=1))
     may_fall_back = options.allow_fallback and why_unfit(spec.target, "cpu", this_machine()) is None
     recovery = Recovery(session.selected, session.plan.lanes, may_fall_back)
     return Model(session, recovery, spec, fed, shapes, now_ns() - began)

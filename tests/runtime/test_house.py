@@ -122,7 +122,7 @@ def test_the_wheel_holds_the_three_packages_and_nothing_else(tmp_path: Path) -> 
         assert f"{package}/py.typed" in names
     assert "edgeinfer/cli/demo_data/digits.onnx" in names
     assert any(name.startswith("edgeinfer_bench/writers/") for name in names)
-    assert not any("test" in name.split("/")[-1] for name in names if "testing" not in name)
+    assert not any(name.split("/")[-1].startswith(("test_", "conftest")) for name in names)
 
 
 def test_no_module_or_function_outgrows_the_house() -> None:
