@@ -31,9 +31,10 @@ _TURN_S = 1.0
 
 def entry() -> None:
     """The console script `edgeinfer`; SIGTERM ends any command cleanly."""
-    install()
     try:
         try:
+            install()
+            keep_stdout()
             from edgeinfer.cli.main import main
 
             code = main()
@@ -44,7 +45,8 @@ def entry() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number in (signal.SIGINT, signal.SIGALRM):
             signal.signal(number, signal.SIG_IGN)
-    sys.stdout.flush()
+    if sys.stdout is not None:
+        sys.stdout.flush()
     raise SystemExit(code)
 
 
@@ -57,6 +59,21 @@ def install() -> None:
     os.set_blocking(ours, False)
     signal.set_wakeup_fd(ours, warn_on_full_buffer=False)
     _thread.start_new_thread(_watch, (theirs,))
+
+
+def keep_stdout() -> None:
+    """What libraries print goes to stderr: stdout holds results, and a program may read them."""
+    before = sys.stdout
+    if before is None or sys.stderr is None:  # closed by whoever started this process
+        return
+    sys.stdout = open(  # noqa: SIM115 (it stays open to the end)
+        os.dup(1),
+        "w",
+        encoding=before.encoding,
+        errors=before.errors,
+        buffering=1 if before.line_buffering or getattr(before, "write_through", False) else -1,
+    )
+    os.dup2(2, 1)
 
 
 def interrupted() -> int:

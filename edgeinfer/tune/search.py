@@ -171,9 +171,8 @@ class Search:
         """
         named = {choice.key: choice for choice in choices if choice.key not in self._tried}
         room = max(0, self._room() - len(self._living()))
-        room = min(
-            room, max(self._budget.affordable(share, self._pace.block_ns), 0 if self._tried else 1)
-        )
+        affordable = self._budget.affordable(share, self._pace.block_ns)
+        room = min(room, max(affordable, 0 if self._living() else 1))
         fresh = [Candidate(choice, pace=self._pace) for choice in list(named.values())[:room]]
         if fresh:
             self._say(f"opening {len(fresh)} candidates")
