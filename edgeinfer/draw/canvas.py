@@ -1,16 +1,14 @@
-"""Draws results into pictures, for people."""
+"""A picture being drawn on: boxes, tags, polygons, points, tints."""
 
 from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from edgeinfer.frames import Array, Arrays
+from edgeinfer.frames import Array
 from edgeinfer.packages import opencv
-from edgeinfer.results import Classes, Detections, Payload, Result, label_of
 
 # Glasbey-like, light and dark by turns, no two neighbours alike; RGB, from the palettes of
 # https://sashamaps.net/docs/resources/20-colors/ (chosen to be told apart, also by the colour-blind
@@ -33,53 +31,6 @@ def class_color(class_id: int) -> Color:
     return int(text[4:6], 16), int(text[2:4], 16), int(text[0:2], 16)
 
 
-def annotate(
-    picture: Array | Arrays, result: Result[Payload], *, header: str | None = None
-) -> Array:
-    """Draw a result into a copy of its picture.
-
-    The font of OpenCV 4 knows ASCII only: accents are dropped, what has no ASCII letter becomes
-    ``?``.
-
-    Args:
-        picture: `(H, W, 3)` BGR or `(H, W)` grey, uint8; never changed.
-        result: boxes and labels for `Detections`, a list for `Classes`, nothing for others.
-        header: a line for the top left corner.
-
-    Returns:
-        `(H, W, 3)` uint8 BGR, an array of its own.
-    """
-    if not isinstance(picture, np.ndarray):
-        raise TypeError("only pictures can be drawn on")
-    if picture.ndim == 2:
-        picture = np.repeat(picture[:, :, None], 3, axis=2)
-    canvas = _Canvas(np.array(picture, order="C"))
-    value: Any = result.value
-    lines = [header] if header else []
-    if isinstance(value, Detections):
-        _draw_detections(canvas, value)
-    elif isinstance(value, Classes):
-        rows = zip(value.class_ids.tolist(), value.scores.tolist(), strict=True)
-        lines += [f"{label_of(value.labels, number)} {score:.1%}" for number, score in rows]
-    canvas.corner(lines)
-    return canvas.pixels
-
-
-def _draw_detections(canvas: _Canvas, value: Detections) -> None:
-    rows = list(
-        zip(value.boxes_xyxy.tolist(), value.scores.tolist(), value.class_ids.tolist(), strict=True)
-    )
-    # The best one last, so that it lies on top; labels after all boxes, so that none is crossed.
-    drawn = []
-    for box, score, class_id in reversed(rows):
-        edges = canvas.inside(box)
-        if edges is not None:
-            canvas.box(edges, class_color(class_id))
-            drawn.append((edges, f"{label_of(value.labels, class_id)} {score:.2f}", class_id))
-    for edges, text, class_id in drawn:
-        canvas.label(edges, text, class_color(class_id))
-
-
 @dataclass(frozen=True)
 class _Sizes:
     """Pixels of lines and letters that suit a picture of this size."""
@@ -97,7 +48,7 @@ class _Sizes:
         return cls(scale, max(1, round(letter / 9)), line, max(2, round(letter / 3)))
 
 
-class _Canvas:
+class Canvas:
     """A picture being drawn on."""
 
     def __init__(self, pixels: Array) -> None:
@@ -124,6 +75,32 @@ class _Canvas:
         x0, y0, x1, y1 = edges
         width = self._sizes.line
         self._cv2.rectangle(self.pixels, (x0, y0), (x1, y1), color, width, self._cv2.LINE_AA)
+
+    def polygon(self, corners_xy: Array, color: Color) -> None:
+        """The outline of `(N, 2)` corners; nothing where one is not finite."""
+        if np.isfinite(corners_xy).all():
+            points = np.rint(np.clip(corners_xy, -32000, 32000)).astype(np.int32)
+            width = self._sizes.line
+            self._cv2.polylines(self.pixels, [points], True, color, width, self._cv2.LINE_AA)
+
+    def point(self, x: float, y: float, color: Color) -> None:
+        """A filled dot; nothing for one outside or not finite."""
+        if 0 <= x < self._width and 0 <= y < self._height:
+            place, radius = (int(x), int(y)), self._sizes.line + 1
+            self._cv2.circle(self.pixels, place, radius, color, -1, self._cv2.LINE_AA)
+
+    def tint(self, corner_xy: tuple[int, int], mask: Array, color: Color) -> None:
+        """Mix a colour into the pixels of an `(h, w)` bool mask that begins at a corner."""
+        x, y = corner_xy
+        rows, columns = mask.shape
+        part = self.pixels[y : y + rows, x : x + columns]
+        part[mask] = part[mask] // 2 + np.array(color, np.uint8) // 2
+
+    def tint_classes(self, class_ids: Array) -> None:
+        """Mix each pixel with the colour of its class, `(H, W)`; class 0 is left as it is."""
+        colors = np.array([class_color(number) for number in range(len(_PALETTE))], np.uint8)
+        mixed = self.pixels // 2 + colors[class_ids % len(_PALETTE)] // 2
+        self.pixels = np.where((class_ids > 0)[:, :, None], mixed, self.pixels)
 
     def label(self, edges: tuple[int, int, int, int], text: str, color: Color) -> None:
         """A filled tag above the box, or inside where there is no room, never off the picture."""
