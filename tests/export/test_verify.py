@@ -52,6 +52,14 @@ def test_equal_files_pass_and_a_planted_fault_does_not(tmp_path: Path) -> None:
         check_fp32(wrong)
 
 
+def test_scores_next_to_zero_are_no_range_to_measure_by(tmp_path: Path) -> None:
+    inputs = ArrayCalibration({"x": np.array([[0.0, 1e-5]], np.float32)}, {"x": 1})
+    a = write(tmp_path / "a.onnx", np.array([1, 1]))
+    check_fp32(parity(Session(a), write(tmp_path / "b.onnx", np.array([1, 1.01])), inputs))
+    with pytest.raises(CheckFailed):
+        check_fp32(parity(Session(a), write(tmp_path / "c.onnx", np.array([1, 1.2])), inputs))
+
+
 def test_nan_where_the_reference_has_none_is_no_parity(tmp_path: Path) -> None:
     a = write(tmp_path / "a.onnx", np.array([1, 1]))
     found = parity(Session(a), write(tmp_path / "b.onnx", np.array([math.nan, 1])), INPUTS)

@@ -247,6 +247,16 @@ def test_dead_scores_are_not_hidden_by_boxes_in_pixels() -> None:
     assert float(turned.max()) == pytest.approx(0.9)
 
 
+def test_scores_next_to_zero_are_no_range_to_measure_by() -> None:
+    wanted = np.linspace(0, 1e-5, 50, dtype=np.float32)
+    near, far = wanted + np.float32(1.3e-7), wanted + np.float32(1e-5)
+    assert float(_shares(wanted, near, (1, 50, 1), 1).max()) < 1e-3
+    assert float(_shares(wanted, far, (1, 50, 1), 1).max()) > 1e-3
+    # What is no score may well be that small.
+    below = wanted - np.float32(1e-3)
+    assert float(_shares(below, below + np.float32(1.3e-7), (1, 50), 1).max()) > 1e-3
+
+
 def _thing(score: float, box: tuple[float, ...] = (0, 0, 10, 10), name: int = 0) -> dict[str, Any]:
     return {"label": "cat", "class_id": name, "score": score, "box_xyxy": list(box)}
 

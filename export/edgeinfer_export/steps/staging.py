@@ -82,14 +82,21 @@ def room_for(output: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _NO_ROOM and error.filename != str(output.parent):
             raise
-        where = output.parent
-        if error.filename and Path(error.filename).is_relative_to(tempfile.gettempdir()):
-            where = Path(tempfile.gettempdir())
+        # A failed write does not say where: it was where there is least room.
+        where = min(output.parent, Path(tempfile.gettempdir()), key=_free_bytes)
         raise SinkError(
-            f"Cannot write {output}: {error.strerror or error} ({where}). An export needs about "
-            f"four times the size of the model; free that much there, or choose another place"
+            f"Cannot write {output}: {error.strerror or error} (in {where.resolve()}). An export "
+            f"needs about four times the size of the model; free that much there, or choose "
+            f"another place"
             f"{' (TMPDIR)' if where != output.parent else ''}. An older file was left as it was."
         ) from error
+
+
+def _free_bytes(folder: Path) -> int:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return 0
 
 
 def collect(folder: Path, prefix: str) -> None:

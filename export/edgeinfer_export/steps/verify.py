@@ -17,6 +17,9 @@ from edgeinfer_export.sources.base import Reference
 
 # Conversion alone reorders float32 sums: a few units in the seventh digit, grown over the layers.
 FP32_TOLERANCE = 1e-4
+# Sigmoids of two runtimes differ by 1.3e-7 near zero, whatever the conversion: of scores that all
+# lie there that is no share.
+_LEAST_SPAN_OF_SCORES = 5e-3
 _MAX_SAMPLES = 16
 
 
@@ -50,6 +53,8 @@ class _Apart:
     def span(self) -> float:
         """The reference's range over all samples, 1 where it never changes."""
         span = self.high - self.low
+        if span > 0 and self.low >= 0 and self.high <= 1:
+            span = max(span, _LEAST_SPAN_OF_SCORES)
         return span if math.isfinite(span) and span > 0 else 1.0
 
     @property
