@@ -13,7 +13,10 @@ OPENVINO_EP_VENV ?= .venv-openvino-ep
 OPENVINO_TESTS := tests/openvino $(wildcard tests/runtime/test_providers*.py) \
 	tests/runtime/test_model.py tests/runtime/test_heads.py
 
-.PHONY: demo test check pytest test-openvino test-openvino-ep clean
+# A plugin provider beside stock onnxruntime, which runs in simulation on any x86-64 processor.
+PLUGINS_VENV ?= .venv-plugins
+
+.PHONY: demo test check pytest test-openvino test-openvino-ep test-plugins clean
 
 demo: $(VENV)/.demo
 	$(BIN)/edgeinfer demo --out $(DEMO_OUT)
@@ -37,9 +40,13 @@ test-openvino: $(OPENVINO_VENV)/.test
 test-openvino-ep: $(OPENVINO_EP_VENV)/.test
 	EDGEINFER_TEST_ENVIRONMENT=openvino $(OPENVINO_EP_VENV)/bin/python -m pytest $(OPENVINO_TESTS)
 
+test-plugins: $(PLUGINS_VENV)/.test
+	EDGEINFER_TEST_ENVIRONMENT=plugins $(PLUGINS_VENV)/bin/python -m pytest tests/plugins
+
 $(OPENVINO_VENV)/.test: EXTRAS = cpu,openvino,pytest
 $(OPENVINO_EP_VENV)/.test: EXTRAS = openvino-ep,pytest
-$(OPENVINO_VENV)/.test $(OPENVINO_EP_VENV)/.test: pyproject.toml
+$(PLUGINS_VENV)/.test: EXTRAS = cpu,qnn,pytest
+$(OPENVINO_VENV)/.test $(OPENVINO_EP_VENV)/.test $(PLUGINS_VENV)/.test: pyproject.toml
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[$(EXTRAS)]"
 	touch $@
@@ -60,4 +67,4 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	touch $@ $(VENV)/.test $(VENV)/.demo
 
 clean:
-	rm -rf $(VENV) $(OPENVINO_VENV) $(OPENVINO_EP_VENV) $(DEMO_OUT)
+	rm -rf $(VENV) $(OPENVINO_VENV) $(OPENVINO_EP_VENV) $(PLUGINS_VENV) $(DEMO_OUT)

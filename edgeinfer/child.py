@@ -1,22 +1,32 @@
 """Every subprocess starts here: this interpreter, one of our modules, an empty working folder.
 
-`python -m` imports from the working folder, so a child never starts in the user's; fork is never
-used, because a forked ONNX Runtime hangs.
+A child never starts in the user's working folder, where `python -m` would import from; fork is
+never used, because a forked ONNX Runtime hangs. What runs first in it is `child_main`, by which no
+child outlives this process.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import functools
 import os
 import select
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 _IMPORT_ROOTS = (Path(__file__).resolve().parent.parent,)
+_PREFIX = "edgeinfer-child-"
+# No child takes that long to lay its hand on its folder.
+_YOUNG_S = 60.0
+_MAIN = str(Path(__file__).with_name("child_main.py"))
 
 
 @dataclass(frozen=True)
@@ -26,6 +36,15 @@ class Finished:
     returncode: int | None
     stdout: bytes
     stderr: str
+
+
+def _processor() -> int:
+    """The processor that this thread runs on, see proc_pid_stat(5); -1 where that is unknown."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        stat = Path("/proc/thread-self/stat").read_text()
+        # The name in parentheses may hold anything; the processor is field 39, the state field 3.
+        return int(stat.rpartition(")")[2].split()[36])
+    return -1
 
 
 class Child:
@@ -38,6 +57,9 @@ class Child:
         pass_fds: file descriptors that stay open in it.
         memory_bytes: limit of its address space, None for none.
         environment: variables that it gets besides this process's own.
+        bare: whether it needs the standard library alone: it then starts sooner.
+        aside: whether it keeps off the processor that this thread is on. Schedulers of virtual
+            machines may put a new process beside its parent, where each waits for the other.
     """
 
     def __init__(
@@ -48,8 +70,10 @@ class Child:
         pass_fds: Sequence[int] = (),
         memory_bytes: int | None = None,
         environment: Mapping[str, str] | None = None,
+        bare: bool = False,
+        aside: bool = False,
     ) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="edgeinfer-child-")
+        self._folder = tempfile.TemporaryDirectory(prefix=_PREFIX)
         roots = [str(root) for root in _IMPORT_ROOTS]
         inherited = os.environ.get("PYTHONPATH")
         variables = {
@@ -61,15 +85,31 @@ class Child:
             "TMPDIR": self._folder.name,
         }
         limit = [] if memory_bytes is None else ["--memory-limit", str(memory_bytes)]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "edgeinfer.child", *limit, module, *args],
-            cwd=self._folder.name,
-            env=variables,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            pass_fds=tuple(pass_fds),
-        )
+        if aside:
+            limit += ["--not-on", str(_processor())]
+        flags = ["-I", "-S"] if bare else []
+        theirs, ours = os.pipe()
+        # Closed at the latest when nobody holds this object any more: Ctrl-C may come before
+        # anybody does, or before the process has a name here.
+        self._lifeline = weakref.finalize(self, os.close, ours)
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, *flags, _MAIN, str(theirs), *limit, module, *args],
+                cwd=self._folder.name,
+                env=variables,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=(*pass_fds, theirs),
+                # A group of its own, which dies as one; the terminal's Ctrl-C does not reach it.
+                start_new_session=True,
+            )
+        except BaseException:
+            self._lifeline()
+            self._folder.cleanup()
+            raise
+        finally:
+            os.close(theirs)
 
     def read_line(self, timeout_s: float) -> bytes:
         """The next line that it prints, without its end; empty where it ended or time ran out.
@@ -86,6 +126,13 @@ class Child:
                 return line
             line += byte
         return b""
+
+    def go_on(self) -> None:
+        """Let a child go on that waits for a line; where it is dead, nothing happens."""
+        assert self.process.stdin is not None
+        with contextlib.suppress(OSError):
+            self.process.stdin.write(b"\n")
+            self.process.stdin.flush()
 
     def wait(self, timeout_s: float) -> Finished:
         """Close its input, wait for its end, kill it when the time is up."""
@@ -108,29 +155,32 @@ class Child:
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             if pipe is not None and not pipe.closed:
                 pipe.close()
+        self._lifeline()
         self._folder.cleanup()
+        collect_leftovers()
 
 
-def _main() -> None:
-    """Set the limits, then become the module (a parent's preexec_fn would need fork)."""
-    import resource
-    import runpy
-    import signal
+@functools.cache
+def collect_leftovers() -> None:
+    """Remove the folders of children that ended with a killed parent; once a process is enough.
 
-    arguments = sys.argv[1:]
-    if arguments[0] == "--memory-limit":
-        bound = int(arguments[1])
-        resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
-        arguments = arguments[2:]
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # Ctrl-C reaches the whole terminal group; the parent decides when its children end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.argv = arguments
-    if arguments[0].endswith(".py"):
-        runpy.run_path(arguments[0], run_name="__main__")
-    else:
-        runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+    A child holds a lock on its folder as long as it lives (flock(2)).
+    """
+    with contextlib.suppress(OSError), os.scandir(tempfile.gettempdir()) as entries:
+        for entry in entries:
+            if entry.name.startswith(_PREFIX):
+                with contextlib.suppress(OSError):
+                    _remove_if_left(entry)
 
 
-if __name__ == "__main__":
-    _main()
+def _remove_if_left(entry: os.DirEntry[str]) -> None:
+    status = entry.stat(follow_symlinks=False)
+    mine = status.st_uid == os.getuid() and entry.is_dir(follow_symlinks=False)
+    if not mine or time.time() - status.st_mtime < _YOUNG_S:
+        return
+    folder = os.open(entry.path, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(entry.path)
+    finally:
+        os.close(folder)

@@ -28,6 +28,7 @@ def describe_model(path: Path, options: LoadOptions) -> dict[str, Any]:
     session = open_session(path, options)
     engine = session.selected.engine
     try:
+        session.check_vetted()
         spec = session.resolve(options)
         warnings += [f"guessed {note}" for note in spec.notes]
         unfit = why_unfit(spec.target, session.selected.served.provider, this_machine())
@@ -36,7 +37,7 @@ def describe_model(path: Path, options: LoadOptions) -> dict[str, Any]:
     except (SpecError, InputError) as error:
         warnings.append(str(error))
     finally:
-        engine.close()
+        session.close()
     variants = find_variants(session.file, options.variants)
     served = session.selected.served
     graph = read_graph(path)

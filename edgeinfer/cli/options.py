@@ -79,6 +79,12 @@ _MODEL_OPTIONS = (
         is_flag=True,
         help="Use no stored plan of 'tune'. [default: one that fits is used]",
     ),
+    click.option(
+        "--plan",
+        type=click.Choice(["latency", "throughput", "efficiency"]),
+        help="Use the stored plan that was tuned for this, or fail. [default: for recordings the "
+        "one for throughput, else the last one for anything else]",
+    ),
     click.option("--spec", type=PATH, help="JSON that overrides what the model says of itself."),
     click.option(
         "--task",
@@ -138,6 +144,8 @@ def model_options(function: Callable[..., R]) -> Callable[..., R]:
 
         apply_settings()
         classes = kwargs.pop("classes")
+        if kwargs["plan"] is not None and kwargs["no_plan"]:
+            raise UsageError("--plan and --no-plan contradict each other: leave one out.")
         options = LoadOptions(
             provider=kwargs.pop("provider"),
             provider_options=_pairs(kwargs.pop("provider_options")),
@@ -157,6 +165,7 @@ def model_options(function: Callable[..., R]) -> Callable[..., R]:
             spinning=kwargs.pop("spinning"),
             variants=kwargs.pop("variants"),
             use_plan=not kwargs.pop("no_plan"),
+            plan=kwargs.pop("plan"),
         )
         return function(*args, load_options=options, **kwargs)
 

@@ -20,6 +20,7 @@ _TENSORRT_RTX = Plugin(
     kinds=("gpu",),
     options=option_tables.TENSORRT_RTX,
     needs="it needs an NVIDIA RTX GPU (Ampere or later) and a driver that fits its CUDA",
+    keeps=True,
 )
 _QNN = Plugin(
     name="qnn",
@@ -28,6 +29,8 @@ _QNN = Plugin(
     kinds=("npu", "gpu"),
     options=option_tables.QNN,
     needs="it needs a Qualcomm processor with its NPU driver",
+    keeps=True,
+    slow=True,
 )
 _WEBGPU = Plugin(
     name="webgpu",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,21 +40,19 @@ class Material:
 
 def material(
     folder: Path,
-    source: str | None,
+    sources: Sequence[str],
     validation: str | None,
     size_wh: tuple[int, int] | None,
     inputs: tuple[TensorSpec, ...],
 ) -> Material:
-    """Write frames of the source, else of the labelled data, else made-up ones.
+    """Write frames of the sources, of each as many, else of the labelled data, else made-up ones.
 
     Raises:
-        SourceError: if the source or the labelled data give nothing.
+        SourceError: if a source or the labelled data give nothing.
     """
-    if source is not None:
-        count = _write(folder, _from_source(source))
-        if not count:
-            raise SourceError(f"No frame came from {source}: give pictures or a video.")
-        return Material(folder, count, source, True)
+    if sources:
+        count = _write(folder, _from_sources(sources))
+        return Material(folder, count, ", ".join(sources), True)
     if validation is not None:
         from edgeinfer.datasets import open_dataset
 
@@ -65,6 +64,16 @@ def material(
     made: Iterator[Frame] = Synthetic(_MADE_WH) if size_wh else RandomArrays(inputs)
     count = _write(folder, (next(made).data for _ in range(4)))
     return Material(folder, count, "made-up frames", False)
+
+
+def _from_sources(sources: Sequence[str]) -> Iterator[Array | Arrays]:
+    """Frames of each in turn; more sources than frames are wanted give one each."""
+    each = max(1, _MOST_FRAMES // len(sources))
+    for text in sources:
+        frames = list(itertools.islice(_from_source(text), each))
+        if not frames:
+            raise SourceError(f"No frame came from {text}: give pictures or a video.")
+        yield from frames
 
 
 def _from_source(text: str) -> Iterator[Array | Arrays]:

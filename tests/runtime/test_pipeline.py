@@ -207,7 +207,7 @@ def test_a_sink_that_fails_ends_the_run_and_the_others_are_closed(brightness_mod
         Run(model, source, [failing, other], RunOptions()).run()
     assert failing.indices == list(range(10))
     assert (failing.complete, other.complete) == (False, False)
-    assert source.read < 1000
+    assert source.read < 100_000
 
 
 def test_a_stopped_run_finishes_what_is_in_work(brightness_model: Path) -> None:

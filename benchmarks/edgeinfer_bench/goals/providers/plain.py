@@ -13,6 +13,7 @@ from edgeinfer.model import LoadOptions
 from edgeinfer.packages import need
 from edgeinfer.providers import PROVIDERS
 from edgeinfer.timing import format_ns
+from edgeinfer.tune import TuneOptions
 from edgeinfer.tune.frames import material
 from edgeinfer.tune.remote import Remote
 from edgeinfer.tune.worker import options_to
@@ -59,7 +60,7 @@ class _Pair:
         self.plain, self.ours = Remote(_PLAIN), Remote(_TUNED)
         stack.callback(self.plain.close)
         stack.callback(self.ours.close)
-        given = material(folder, item.source, None, None, ())
+        given = material(folder, TuneOptions(source=item.source).sources, None, None, ())
         self.plain.ask({"do": "open", "path": str(item.path)}, _OPEN_S)
         self.opened = self.ours.ask(
             {

@@ -1,4 +1,4 @@
-"""The child of `vet`: open and run the file as the parent will, and say what became of it.
+"""The child of `vet` where ONNX Runtime came without its C library: open the file, run it once.
 
 It runs as a file, so that it imports ONNX Runtime and nothing else.
 """
@@ -6,11 +6,13 @@ It runs as a file, so that it imports ONNX Runtime and nothing else.
 from __future__ import annotations
 
 import json
+import signal
 import sys
 
 import numpy as np
 import onnxruntime
 
+_LIMIT_S = 120
 _DTYPES = {
     "tensor(float)": "float32",
     "tensor(float16)": "float16",
@@ -28,6 +30,8 @@ def main() -> None:
     onnxruntime.set_default_logger_severity(4)
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 4
+    # Whoever asked may have forgotten it.
+    signal.alarm(_LIMIT_S)
     answer: dict[str, object] = {"opened": False, "error": None}
     try:
         session = onnxruntime.InferenceSession(
@@ -35,6 +39,7 @@ def main() -> None:
         )
         answer["opened"] = True
         _say("opened")
+        sys.stdin.readline()
         feed = {item.name: _zeros(item) for item in session.get_inputs()}
         if all(array is not None for array in feed.values()):
             session.run(None, feed)
