@@ -18,7 +18,9 @@ _REMEDIES = {
     "av": "pip install 'edgeinfer[cpu]', or pip install av",
     "jinja2": "pip install 'edgeinfer[bench]'",
     "torch": "pip install 'edgeinfer[demo-training]'",
-    "sklearn": "pip install 'edgeinfer[demo-training]'",
+    "sklearn": "pip install 'edgeinfer[sklearn]'",
+    "skl2onnx": "pip install 'edgeinfer[sklearn]'",
+    "skops": "pip install 'edgeinfer[sklearn]'",
 }
 
 

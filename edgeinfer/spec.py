@@ -15,6 +15,8 @@ from edgeinfer.geometry import RESIZE_RULES
 
 SCHEMA = "edgeinfer.spec/1"
 METADATA_KEY = "edgeinfer.spec"
+# Where a file comes from (JSON); export writes it, `inspect` shows it.
+PROVENANCE_KEY = "edgeinfer.provenance"
 SIDECAR_SUFFIX = ".spec.json"
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from edgeinfer.cli.options import PATH, format_option
-from edgeinfer.cli.output import print_json, progress, say
+from edgeinfer.cli.output import print_json, progress, say, table
 from edgeinfer.errors import UsageError
 
 
@@ -58,7 +58,23 @@ from edgeinfer.errors import UsageError
 @click.option("--head", help="What comes out of the graph. [default: what SOURCE says]")
 @click.option("--labels", type=PATH, help="One label per line. [default: what SOURCE says]")
 @click.option("--spec", type=PATH, help="JSON that overrides what SOURCE says of itself.")
-@click.option("--report", type=PATH, help="Write the result as JSON here, too.")
+@click.option(
+    "--embed-preprocess",
+    is_flag=True,
+    help="Put channel order, layout, scale and mean into the graph, which then takes uint8 BGR.",
+)
+@click.option(
+    "--embed-nms",
+    is_flag=True,
+    help="Decode and suppress a detector's boxes in the graph, at the thresholds of its spec.",
+)
+@click.option(
+    "--golden/--no-golden",
+    default=True,
+    show_default=True,
+    help="Write golden vectors beside the file: 'edgeinfer selftest' replays them on the box.",
+)
+@click.option("--report", type=PATH, help="Write the result here, too: JSON, or Markdown for .md.")
 @format_option
 def command(
     source: Path,
@@ -77,6 +93,9 @@ def command(
     head: str | None,
     labels: Path | None,
     spec: Path | None,
+    embed_preprocess: bool,
+    embed_nms: bool,
+    golden: bool,
     report: Path | None,
     output_format: str,
 ) -> None:
@@ -104,13 +123,14 @@ def command(
             task=task,
             head=head,
             labels=labels,
+            embed_preprocess=embed_preprocess,
+            embed_nms=embed_nms,
+            golden=golden,
             progress=tell,
         )
     document = made.to_dict()
     if report is not None:
-        import json
-
-        write_text(report, json.dumps(document, indent=2) + "\n")
+        write_text(report, _report(document, report))
     for note in made.notes:
         say(f"edgeinfer: {note}")
     if output_format == "json":
@@ -144,15 +164,65 @@ def _steps() -> Iterator[Callable[[str, int, int], None]]:
         yield lambda step, done, total: show(round(100 * done / max(1, total)))
 
 
+def _report(document: dict[str, Any], path: Path) -> str:
+    """The report's text, as the ending of its name wants it."""
+    if path.suffix.lower() in (".md", ".markdown"):
+        from edgeinfer_export.report import markdown
+
+        return markdown(document)
+    import json
+
+    return json.dumps(document, indent=2) + "\n"
+
+
 def _text(document: dict[str, Any]) -> str:
     target = f", target {document['target']}" if document["target"] else ""
     lines = [f"wrote {document['output']} ({document['precision']}{target})"]
-    if document["kept_float"]:
-        lines.append(f"kept in float: {len(document['kept_float'])} nodes of the head")
+    rows: list[tuple[str, ...]] = [("", "before", "after")]
+    rows += [
+        (name.replace("_", " "), _count(item["before"]), _count(item["after"]))
+        for name, item in document["graph"].items()
+    ]
     before, after = document["metric"].get("before", {}), document["metric"].get("after", {})
-    lines += [
-        f"{name}: {before[name]:.4f} before, {after[name]:.4f} after"
+    rows += [
+        (name, f"{before[name]:.4f}", f"{after[name]:.4f}")
         for name in before
         if before[name] is not None and after.get(name) is not None
     ]
+    lines.append(table(rows))
+    lines += _parity_lines(document["parity"])
+    if document["kept_float"]:
+        lines.append(f"kept in float: {len(document['kept_float'])} nodes of the head")
+    if document["golden"]:
+        lines.append(f"golden vectors: {document['golden']} ('edgeinfer selftest' replays them)")
     return "\n".join(lines)
+
+
+def _parity_lines(parity: dict[str, Any]) -> list[str]:
+    """The worst output, and what became of the answers."""
+    outputs = parity["outputs"]
+    lines = []
+    if outputs:
+        # What is no number is the worst of all.
+        worst = max(outputs, key=lambda name: (outputs[name]["max"] is None, outputs[name]["max"]))
+        most, mean = outputs[worst]["max"], outputs[worst]["mean"]
+        lines.append(
+            f"parity: '{worst}' differs most, by {_share_text(most)} of its range "
+            f"({_share_text(mean)} on average) from {parity['reference']}"
+        )
+    for key, text in (("agreement", "same answers"), ("embedded", "same with steps in the graph")):
+        found = parity.get(key)
+        if found is not None and found["share"] is not None:
+            lines.append(
+                f"{text}: {found['share']:.1%} of {found['answers']} on {found['pictures']} "
+                f"pictures, {found['extra']} new"
+            )
+    return lines
+
+
+def _share_text(value: float | None) -> str:
+    return "no number" if value is None else f"{value:.2g}"
+
+
+def _count(value: int) -> str:
+    return f"{value:,}"

@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "inspect": ("edgeinfer.cli.inspect", "What a model file is and what will be done with it."),
         "providers": ("edgeinfer.cli.providers", "What can run here, and why the rest cannot."),
         "doctor": ("edgeinfer.cli.doctor", "What is wrong with this environment, and the remedy."),
+        "selftest": ("edgeinfer.cli.selftest", "Replay a model's golden vectors on this box."),
         "export": ("edgeinfer.cli.export", "A trained model to verified, quantized ONNX."),
         "validate": ("edgeinfer.cli.validate", "A model's task metric on labelled data."),
     }

@@ -1,41 +1,18 @@
 """Heads: what comes out of a graph, by name.
 
-To add one: write a class with the five members of `Head` in a file of its own, and name it here;
-if it takes options, name those in `options`.
+To add one: write a class with the five members of `Head` in a file of its own, and name it here
+under its task; if it takes options, name those in `options`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 
 from edgeinfer.errors import UsageError, suggest
-from edgeinfer.heads.anomaly import AnomalyMap, AnomalyScore, Reconstruction
 from edgeinfer.heads.base import Graph, Head, View
 from edgeinfer.heads.boxes import DEFAULT_THRESHOLDS, class_numbers
-from edgeinfer.heads.class_ids import ClassIds
-from edgeinfer.heads.classify import Logits, Softmax
-from edgeinfer.heads.ctc import Ctc
-from edgeinfer.heads.db import Db
-from edgeinfer.heads.embed import Embed
-from edgeinfer.heads.fastestdet import FastestDet
-from edgeinfer.heads.heatmap import Heatmap
-from edgeinfer.heads.nanodet import NanoDet
-from edgeinfer.heads.obb import YoloV8Obb
-from edgeinfer.heads.objectness import YoloV5, YoloX
 from edgeinfer.heads.options import check_options, takes
-from edgeinfer.heads.pose import YoloV8Pose
-from edgeinfer.heads.retinaface import RetinaFace
-from edgeinfer.heads.rtdetr import RtDetr
-from edgeinfer.heads.scrfd import Scrfd
-from edgeinfer.heads.segment import YoloV8Seg
-from edgeinfer.heads.semantic import Semantic
-from edgeinfer.heads.ssd import Ssd
-from edgeinfer.heads.tensor import Sequence, Tensor
-from edgeinfer.heads.ultraface import UltraFace
-from edgeinfer.heads.yolov3 import YoloV3
-from edgeinfer.heads.yolov8 import End2End, YoloV8
-from edgeinfer.heads.yunet import YuNet
+from edgeinfer.lazy import LazyTable
 
 __all__ = [
     "BOX_TASKS",
@@ -52,26 +29,58 @@ __all__ = [
     "takes",
 ]
 
-_ALL: tuple[Head, ...] = (
-    *(YoloV8(), YoloV5(), End2End(), YoloX(), YoloV3(), NanoDet(), FastestDet(), Ssd(), RtDetr()),
-    *(Softmax(), Logits(), ClassIds()),
-    *(YoloV8Seg(), Semantic()),
-    *(YoloV8Pose(), Heatmap()),
-    *(UltraFace(), YuNet(), RetinaFace(), Scrfd()),
-    YoloV8Obb(),
-    *(Db(), Ctc()),
-    Embed(),
-    *(AnomalyScore(), AnomalyMap(), Reconstruction()),
-    *(Sequence(), Tensor()),
+# By task: name to where it is defined.
+_BY_TASK: Mapping[str, Mapping[str, str]] = {
+    "detect": {
+        "yolov8": "edgeinfer.heads.yolov8:YoloV8",
+        "yolov5": "edgeinfer.heads.objectness:YoloV5",
+        "end2end": "edgeinfer.heads.yolov8:End2End",
+        "yolox": "edgeinfer.heads.objectness:YoloX",
+        "yolov3": "edgeinfer.heads.yolov3:YoloV3",
+        "nanodet": "edgeinfer.heads.nanodet:NanoDet",
+        "fastestdet": "edgeinfer.heads.fastestdet:FastestDet",
+        "ssd": "edgeinfer.heads.ssd:Ssd",
+        "rtdetr": "edgeinfer.heads.rtdetr:RtDetr",
+    },
+    "classify": {
+        "softmax": "edgeinfer.heads.classify:Softmax",
+        "logits": "edgeinfer.heads.classify:Logits",
+        "class-ids": "edgeinfer.heads.class_ids:ClassIds",
+    },
+    "segment": {"yolov8-seg": "edgeinfer.heads.segment:YoloV8Seg"},
+    "semantic": {"semantic": "edgeinfer.heads.semantic:Semantic"},
+    "pose": {
+        "yolov8-pose": "edgeinfer.heads.pose:YoloV8Pose",
+        "heatmap": "edgeinfer.heads.heatmap:Heatmap",
+    },
+    "face": {
+        "ultraface": "edgeinfer.heads.ultraface:UltraFace",
+        "yunet": "edgeinfer.heads.yunet:YuNet",
+        "retinaface": "edgeinfer.heads.retinaface:RetinaFace",
+        "scrfd": "edgeinfer.heads.scrfd:Scrfd",
+    },
+    "obb": {"yolov8-obb": "edgeinfer.heads.obb:YoloV8Obb"},
+    "text-detect": {"db": "edgeinfer.heads.db:Db"},
+    "text-recognize": {"ctc": "edgeinfer.heads.ctc:Ctc"},
+    "embed": {"embed": "edgeinfer.heads.embed:Embed"},
+    "anomaly": {
+        "anomaly-score": "edgeinfer.heads.anomaly:AnomalyScore",
+        "anomaly-map": "edgeinfer.heads.anomaly:AnomalyMap",
+        "reconstruction": "edgeinfer.heads.anomaly:Reconstruction",
+    },
+    "sequence": {"sequence": "edgeinfer.heads.tensor:Sequence"},
+    "tensor": {"tensor": "edgeinfer.heads.tensor:Tensor"},
+}
+HEADS: Mapping[str, Head] = LazyTable(
+    {name: home for homes in _BY_TASK.values() for name, home in homes.items()}
 )
-HEADS: Mapping[str, Head] = MappingProxyType({head.name: head for head in _ALL})
 _ALIASES = {
     "yolov10": "end2end",
     "yolov9": "yolov8",
     "yolo11": "yolov8",
     "yolov7": "yolov5",
 }
-TASKS = tuple(dict.fromkeys(head.task for head in _ALL))
+TASKS = tuple(_BY_TASK)
 # Objects with boxes and scores, among which a threshold and suppression choose.
 BOX_TASKS = ("detect", "segment", "pose", "face", "obb")
 # Shapes that say too little: these are read only where a spec, metadata or an option names the

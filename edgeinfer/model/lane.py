@@ -193,35 +193,39 @@ class Lane:
         data = frame.data
         if self._host is None or not self._picture_is_all or not isinstance(data, np.ndarray):
             return self._feed_other(data)
-        to_frame = self._host(data)
-        view = self._view
-        if view is None or view.to_frame is not to_frame:
-            frame_wh = data.shape[1], data.shape[0]
-            view = self._view = View(to_frame, frame_wh, self._binding.inputs)
-        return self._binding, view
+        return self._feed_picture(data)
 
     def _feed_other(self, data: Array | Arrays) -> tuple[Binding, View]:
-        """What is no picture, or not all that the model needs."""
+        """What is no picture, or is not all that the model takes."""
         if isinstance(data, Mapping):
             binding = self._feed_arrays(data)
             return binding, View(_UNMOVED, None, binding.inputs)
-        if self._picture is None or self._host is None:
+        if self._host is None or self._picture is None:
             names = ", ".join(f"{item.name} {list(item.shape)}" for item in self._engine.inputs)
             raise InputError(
                 f"This model takes no pictures but the arrays {names}: give them as .npy or .npz, "
                 f"or as a mapping of input name to array."
             )
-        inputs, carried = self._binding.inputs, self._carried.complete({})
-        others = [name for name in inputs if name not in (self._picture.name, *carried)]
+        carried = self._carried.complete({}) if self._carried else {}
+        for name, array in carried.items():
+            np.copyto(self._binding.inputs[name], array)
+        taken = (self._picture.name, *carried)
+        others = [name for name in self._binding.inputs if name not in taken]
         if others:
             raise InputError(
                 f"Beside the picture this model needs the inputs {', '.join(others)}: give all of "
                 f"them in one .npz."
             )
-        for name, array in carried.items():
-            np.copyto(inputs[name], array)
+        return self._feed_picture(data)
+
+    def _feed_picture(self, data: Array) -> tuple[Binding, View]:
+        assert self._host is not None
         to_frame = self._host(data)
-        return self._binding, View(to_frame, (data.shape[1], data.shape[0]), inputs)
+        view = self._view
+        if view is None or view.to_frame is not to_frame:
+            frame_wh = (data.shape[1], data.shape[0])
+            view = self._view = View(to_frame, frame_wh, self._binding.inputs)
+        return self._binding, view
 
     def _feed_arrays(self, data: Arrays) -> Binding:
         specs = self._engine.inputs

@@ -40,6 +40,11 @@ class ExportOptions:
         task: overrides the source's task.
         head: overrides the source's head.
         labels: file of labels that overrides the source's.
+        embed_preprocess: whether channel order, layout, scale and mean go into the graph, which
+            then takes pictures as decoders deliver them.
+        embed_nms: whether a detector's boxes are decoded and suppressed in the graph, at the
+            thresholds of its spec.
+        golden: whether golden vectors are written beside the file.
     """
 
     precision: str = "fp32"
@@ -57,6 +62,9 @@ class ExportOptions:
     task: str | None = None
     head: str | None = None
     labels: Path | None = None
+    embed_preprocess: bool = False
+    embed_nms: bool = False
+    golden: bool = True
 
     def __post_init__(self) -> None:
         _choose("precision", self.precision, PRECISIONS, _LATER_PRECISIONS)

@@ -26,6 +26,9 @@ class Exported:
         kept_float: nodes that were left in float.
         variants: other files of the same source, linked by hash: the source itself.
         notes: what was guessed, left out or cannot be said.
+        golden: the file of golden vectors beside it, None where there are none.
+        graph: ``nodes``, ``opset`` and ``weight_bytes``, each ``before`` and ``after``.
+        provenance: as stamped into the file.
     """
 
     output: Path
@@ -38,6 +41,9 @@ class Exported:
     kept_float: tuple[str, ...] = ()
     variants: tuple[Mapping[str, str], ...] = ()
     notes: tuple[str, ...] = field(default=())
+    golden: Path | None = None
+    graph: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON of `export`; a number that does not exist is null."""
@@ -51,6 +57,9 @@ class Exported:
             "kept_float": list(self.kept_float),
             "variants": [dict(variant) for variant in self.variants],
             "notes": list(self.notes),
+            "golden": None if self.golden is None else str(self.golden),
+            "graph": {key: dict(value) for key, value in self.graph.items()},
+            "provenance": dict(self.provenance),
         }
         clean: dict[str, Any] = finite(document)[0]
         return clean

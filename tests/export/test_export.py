@@ -363,16 +363,26 @@ def test_a_quantized_source_is_not_quantized_again(
         export(tmp_path / "a.onnx", tmp_path / "b.onnx", precision="int8", calibration=pictures)
 
 
-def test_a_float16_source_is_not_called_fp32(detector: onnx.ModelProto, tmp_path: Path) -> None:
+def test_a_float16_source_stays_one(
+    detector: onnx.ModelProto, pictures: Path, tmp_path: Path
+) -> None:
     for tensor in detector.graph.initializer:
         if tensor.data_type == onnx.TensorProto.FLOAT:
             half = numpy_helper.to_array(tensor).astype(np.float16)
             tensor.CopyFrom(numpy_helper.from_array(half, tensor.name))
     for value in (*detector.graph.input, *detector.graph.output):
         value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    entry = next(item for item in detector.metadata_props if item.key == "edgeinfer.spec")
+    spec = json.loads(entry.value)
+    spec["inputs"][0]["dtype"] = "float16"
+    entry.value = json.dumps(spec)
     onnx.save(detector, str(tmp_path / "half.onnx"))
+    done = export(tmp_path / "half.onnx", tmp_path / "out.onnx")
+    assert (done.precision, spec_in(done.output)["precision"]) == ("fp16", "fp16")
+    assert done.parity["outputs"]["output0"]["max"] == 0.0
+    assert "the source computes in fp16 already and stays so" in done.notes
     with pytest.raises(ModelFileError, match=r"float16.*FP32"):
-        export(tmp_path / "half.onnx", tmp_path / "out.onnx")
+        export(tmp_path / "half.onnx", tmp_path / "q.onnx", precision="int8", calibration=pictures)
 
 
 def test_labels_of_validation_and_model_must_fit_before_work_starts(

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from edgeinfer.child import Child, collect_leftovers
+
 # A child of a child of a child ..., the last of which holds on to the interpreter's lock.
 NESTED = """
 import ctypes, sys, time
-from edgeinfer.child import Child, collect_leftovers
+from edgeinfer.child import Child
 depth = int(sys.argv[1])
 child = Child(__file__, [str(depth - 1)]) if depth else None
 if child is not None:

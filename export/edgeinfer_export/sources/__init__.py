@@ -19,6 +19,7 @@ __all__ = ["SOURCES", "Reader", "Reference", "Request", "SourceModel", "open_sou
 SOURCES: Mapping[str, str] = MappingProxyType(
     {
         "onnx": "edgeinfer_export.sources.onnx",
+        "sklearn": "edgeinfer_export.sources.sklearn",
     }
 )
 
