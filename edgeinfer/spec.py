@@ -83,6 +83,11 @@ class InputSpec:
                 )
         if self.context < 0:
             raise SpecError(f"In {where}: context is {self.context}, not 0 or more.")
+        if self.kind == "image" and (self.context or self.value is not None):
+            raise SpecError(
+                f"In {where}: value and context are for inputs of the kind 'tensor'; this one is a "
+                f"picture."
+            )
         if not 0 <= self.pad_value <= 255:
             raise SpecError(f"In {where}: pad_value is {self.pad_value}, not from 0 to 255.")
         for key in ("mean", "std"):

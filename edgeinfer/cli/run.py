@@ -81,9 +81,11 @@ def command(
     from edgeinfer.files import check_writable, is_special
     from edgeinfer.model import open_model
     from edgeinfer.pipeline import RunOptions
+    from edgeinfer.sinks import mask_beside
     from edgeinfer.sources import open_sources
 
-    _check_apart(_read_files(model, sources, load_options), json_path, output)
+    read = _read_files(model, sources, load_options)
+    _check_apart(read, json_path, output)
     if json_path not in (None, "-") and not is_special(Path(str(json_path))):
         check_writable(Path(str(json_path)))
     with ExitStack() as stack:
@@ -98,6 +100,8 @@ def command(
         say_notes(loaded.spec.notes, loaded.notes)
         source = early or _made_to_measure(sources, loaded, stride)
         stack.callback(source.close)
+        if output is not None and loaded.spec.task == "semantic":
+            _check_apart(read, None, mask_beside(output))
         sinks = _sinks(json_path, output, source, loaded.spec.task)
         options = RunOptions(
             policy=policy or ("latest" if source.info.live else "all"),

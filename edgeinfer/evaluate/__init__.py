@@ -8,6 +8,7 @@ detections, or wrap it with `showing_weak`.
 from __future__ import annotations
 
 from edgeinfer.evaluate.collectors import SCORE_FLOOR
+from edgeinfer.evaluate.feed import fed
 from edgeinfer.evaluate.fit import check_fit, match_labels
 from edgeinfer.evaluate.run import Evaluation, Predicts, Progress, evaluate
 from edgeinfer.evaluate.weak import DETECTION_LIMIT, showing_weak
@@ -20,6 +21,7 @@ __all__ = [
     "Progress",
     "check_fit",
     "evaluate",
+    "fed",
     "match_labels",
     "showing_weak",
 ]

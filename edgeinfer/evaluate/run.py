@@ -132,7 +132,8 @@ def _by_user(model: Predicts, metric: UserMetric, progress: Progress | None) -> 
             progress(done, total)
 
     try:
-        given = metric.measure(model, count)
+        # It gets the model with its own thresholds, however other metrics want to see it.
+        given = metric.measure(getattr(model, "model", model), count)
     except EdgeInferError:
         raise
     except Exception as error:  # a user's code may raise anything

@@ -19,16 +19,16 @@ class _Weak:
 
     def __init__(self, model: Model, spec: ModelSpec) -> None:
         self.spec = spec
-        self._model = model
+        self.model = model
         self._lane = model.lane(spec)
 
     @property
     def class_count(self) -> int | None:
-        return self._model.class_count
+        return self.model.class_count
 
     @property
     def fed_inputs(self) -> tuple[TensorSpec, ...]:
-        return self._model.fed_inputs
+        return self.model.fed_inputs
 
     def __call__(self, frame: Frame | Array | Arrays, /) -> Result[Payload]:
         return self._lane.predict(frame if isinstance(frame, Frame) else frame_from_array(frame))

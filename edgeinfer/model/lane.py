@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edgeinfer.errors import InputError, ProviderError
+from edgeinfer.errors import InputError, ProviderError, SpecError
 from edgeinfer.frames import Array, Arrays, Frame
 from edgeinfer.geometry import Affine
 from edgeinfer.heads import Head, View
@@ -113,7 +113,7 @@ class Lane:
         ended = now_ns()
         if self._carried:
             self._carried.keep(ran.outputs)
-        (value,) = self._head.decode(ran.outputs, (view,), self._spec)
+        value = self._decode(ran.outputs, view)
         done = now_ns()
         return Result(
             value=value,
@@ -132,6 +132,24 @@ class Lane:
             dropped_before=dropped_before,
             flags=frame.id.flags + self._flags + flags + getattr(value, "flags", ()),
         )
+
+    def _decode(self, outputs: Arrays, view: View) -> Payload:
+        """Read the outputs; numbers that are none end up as flags, not as warnings.
+
+        Raises:
+            SpecError: if they are not what the head reads.
+        """
+        try:
+            with np.errstate(all="ignore"):
+                (value,) = self._head.decode(outputs, (view,), self._spec)
+        except (ValueError, IndexError) as error:
+            shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in outputs.items())
+            raise SpecError(
+                f"The head '{self._head.name}' cannot read what came out of the graph ({shapes}): "
+                f"{error}. Give the right one with --head, or --task tensor for the outputs as "
+                f"they are."
+            ) from error
+        return value
 
     def raw(self, frame: Frame) -> dict[str, Array]:
         """The graph's outputs, copied; errors as of `predict`."""
@@ -195,8 +213,8 @@ class Lane:
         others = [name for name in self._binding.inputs if name not in taken]
         if others:
             raise InputError(
-                f"Beside the picture this model needs the inputs {', '.join(others)}: give all "
-                f"of them in one .npz."
+                f"Beside the picture this model needs the inputs {', '.join(others)}: give all of "
+                f"them in one .npz."
             )
         return self._feed_picture(data)
 
@@ -254,6 +272,7 @@ class Lane:
 
     def close(self) -> None:
         """Let the buffers go."""
+        self._view = None
         self._binding.close()
         if self._array_binding is not None:
             self._array_binding.close()

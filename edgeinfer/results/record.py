@@ -233,13 +233,12 @@ def _describe(array: Array) -> dict[str, Any]:
     if array.dtype.kind not in "fiub":
         return {**known, "summary": {"count": array.size}}
     numbers = array.astype(np.float64)
-    return {
-        **known,
-        "summary": {
+    with np.errstate(all="ignore"):
+        summary = {
             "count": array.size,
             "min": float(numbers.min()),
             "max": float(numbers.max()),
             "mean": float(numbers.mean()),
             "std": float(numbers.std()),
-        },
-    }
+        }
+    return {**known, "summary": summary}

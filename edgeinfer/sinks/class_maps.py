@@ -27,7 +27,7 @@ class ClassMaps:
 
     def __init__(self, output: Path) -> None:
         suffix = output.suffix.lower()
-        self._single = output.with_name(f"{output.stem}-mask.png") if _one(suffix) else None
+        self._single = mask_beside(output) if suffix in WRITTEN_SUFFIXES else None
         self._folder = output
         if suffix in CONTAINERS and not output.is_dir():
             self._folder = output.with_name(f"{output.stem}-masks")
@@ -67,5 +67,6 @@ class ClassMaps:
         """Nothing: each map is whole once written."""
 
 
-def _one(suffix: str) -> bool:
-    return suffix in WRITTEN_SUFFIXES
+def mask_beside(picture: Path) -> Path:
+    """Where the class map of one annotated picture goes."""
+    return picture.with_name(f"{picture.stem}-mask.png")

@@ -12,7 +12,7 @@ import numpy as np
 
 from edgeinfer.errors import SourceError
 from edgeinfer.frames import Array, Arrays, Frame
-from edgeinfer.spec import TensorSpec
+from edgeinfer.spec import ModelSpec, TensorSpec
 
 _MOST_FRAMES = 12
 _MOST_BYTES = 256 << 20
@@ -55,9 +55,14 @@ def material(
         return Material(folder, count, ", ".join(sources), True)
     if validation is not None:
         from edgeinfer.datasets import open_dataset
+        from edgeinfer.evaluate import fed
 
-        count = _write(folder, (sample.picture for sample in open_dataset(validation)))
-        return Material(folder, count, validation, True)
+        samples = open_dataset(validation)
+        plain = ModelSpec("tensor", "tensor")
+        count = _write(folder, (fed(sample.picture, inputs, plain) for sample in samples))
+        # A user's own metric brings its data along and shows none.
+        if count:
+            return Material(folder, count, validation, True)
     from edgeinfer.sources import RandomArrays
     from edgeinfer.sources.synthetic import Synthetic
 

@@ -272,6 +272,10 @@ def test_a_model_shows_its_weak_detections_where_it_is_judged(make_model: Any) -
         found = evaluate(showing_weak(model), One())
         assert (found.metrics["map50"], found.notes) == (1, ())
         assert evaluate(showing_weak(model, 0.3), One()).metrics["map50"] == 0
+        seen: list[Any] = []
+        metric = UserMetric("m:f", lambda given, progress: seen.append(given) or {"a": 1.0})
+        evaluate(showing_weak(model), metric)
+        assert seen == [model]
 
 
 def test_a_classifier_is_judged_as_it_is(brightness_model: Path) -> None:

@@ -144,6 +144,7 @@ def test_head_options_travel_in_the_spec() -> None:
         ({"head_options": {"kpt_shape": [17]}}, "'kpt_shape' of the head"),
         ({"inputs": [{"name": "images", "value": "x"}]}, "'value' is"),
         ({"inputs": [{"name": "images", "context": -1}]}, "context is -1"),
+        ({"inputs": [{"name": "images", "context": 2}]}, "kind 'tensor'"),
     ],
 )
 def test_options_that_do_not_fit_say_where(fields: dict[str, Any], said: str) -> None:

@@ -94,6 +94,16 @@ def test_run_writes_the_map_and_names_it(make_model: Any, tmp_path: Path, capsys
     assert (code, json.loads(lines.read_text())["mask"]) == (0, None)
 
 
+def test_a_map_never_goes_over_what_is_read(make_model: Any, tmp_path: Path, capsys: Any) -> None:
+    source = tmp_path / "in-mask.png"
+    cv2.imwrite(str(source), np.zeros((8, 8, 3), np.uint8))
+    before = source.read_bytes()
+    model = make_model(HALVES, spec=SPEC)
+    code = cli.main(["run", str(model), str(source), "--output", str(tmp_path / "in.png")])
+    assert (code, source.read_bytes()) == (2, before)
+    assert "in-mask.png is read by this run" in capsys.readouterr().err
+
+
 def test_validate_measures_pixels(make_model: Any, tmp_path: Path, capsys: Any) -> None:
     picture = np.zeros((8, 8, 3), np.uint8)
     picture[:, 4:, 2] = 255
