@@ -87,6 +87,10 @@ def export(
         precision=precision,
         target=target,
         framework=framework,
+        entry=entry,
+        weights=_path(weights),
+        input_shapes={name: tuple(shape) for name, shape in input_shapes.items()},
+        trust_pickle=trust_pickle,
         calibration=_path(calibration),
         calibration_method=calibration_method,
         validation=None if validation is None else str(validation),
@@ -125,7 +129,8 @@ def _export(
     check_fp32_source(opened.model)
     found = spec_of(opened, options)
     model = clean(opened.model)
-    job = _Job(opened, options, found, model, tell, _inputs(model, found, options), _data(options))
+    inputs = _inputs(model, opened, found, options)
+    job = _Job(opened, options, found, model, tell, inputs, _data(options))
     job.check_data()
     made, kept = job.make()
     target = options.target if options.precision == "int8" else None
@@ -229,11 +234,16 @@ class _Job:
         return {"before": before.metrics, "after": after.metrics}, after.notes
 
 
-def _inputs(model: onnx.ModelProto, spec: ModelSpec, options: ExportOptions) -> Inputs:
+def _inputs(
+    model: onnx.ModelProto, opened: SourceModel, spec: ModelSpec, options: ExportOptions
+) -> Inputs:
     """What calibration and comparison feed."""
     tensors = tuple(tensor_spec(value) for value in model.graph.input)
     if options.calibration is None:
-        return RandomInputs(tensors, spec)
+        known = opened.shapes
+        return RandomInputs(
+            tuple(dataclasses.replace(t, shape=known.get(t.name, t.shape)) for t in tensors), spec
+        )
     return open_calibration(options.calibration, spec, tensors)
 
 

@@ -19,6 +19,9 @@ __all__ = ["SOURCES", "Reader", "Reference", "Request", "SourceModel", "open_sou
 SOURCES: Mapping[str, str] = MappingProxyType(
     {
         "onnx": "edgeinfer_export.sources.onnx",
+        "pytorch": "edgeinfer_export.sources.pytorch",
+        "torchscript": "edgeinfer_export.sources.torchscript",
+        "transformers": "edgeinfer_export.sources.transformers",
     }
 )
 
