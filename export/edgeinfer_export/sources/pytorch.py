@@ -30,7 +30,8 @@ def recognizes(path: Path) -> bool:
         return False
     if formats.format_of(path) in _FORMATS:
         return True
-    return path.suffix.lower() in _ENDINGS and formats.looks_cut_off(path)
+    ending = path.suffix.lower()
+    return ending == ".safetensors" or (ending in _ENDINGS and formats.looks_cut_off(path))
 
 
 def open_source(request: Request) -> SourceModel:
@@ -53,7 +54,7 @@ def open_source(request: Request) -> SourceModel:
     if kind == formats.PT2:
         check_program(path)
         return _read(request, {"kind": "pt2"}, path)
-    if kind == formats.SAFETENSORS:
+    if kind == formats.SAFETENSORS or (kind is None and path.suffix.lower() == ".safetensors"):
         header = formats.safetensors_header(path)
         shown = [(name, f"{list(shape)} {dtype}") for name, (dtype, shape) in header.items()]
         raise ModelFileError(only_weights(path, shown))

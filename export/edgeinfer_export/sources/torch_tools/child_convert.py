@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +19,44 @@ _DYNAMO_OPSET = 18
 _TORCHSCRIPT_OPSET = 17
 
 
-def convert(program: Program, exporter: str, path: Path) -> None:
+def convert(program: Program, exporter: str, path: Path) -> tuple[str, ...]:
     """Write a program as ONNX.
+
+    Returns:
+        Notes on what the exporter fixed for good, for people.
 
     Raises:
         ModelFileError: with what the exporter says, the operator that it does not know included.
     """
     need("onnxscript")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
             if exporter == "dynamo":
                 _dynamo(program, path)
             else:
                 _torchscript(program, path)
     except Exception as error:
-        raise ModelFileError(_said(error)) from error
+        raise ModelFileError(_said(program, error)) from error
+    return _fixed(caught)
+
+
+def _fixed(caught: Sequence[warnings.WarningMessage]) -> tuple[str, ...]:
+    """Decisions of the code that tracing took once and for all, by place."""
+    import torch
+
+    places = [
+        f"{Path(item.filename).name}, line {item.lineno}"
+        for item in caught
+        if issubclass(item.category, torch.jit.TracerWarning) and "onnx" not in item.filename
+    ]
+    shown = list(dict.fromkeys(places))[:3]
+    if not shown:
+        return ()
+    return (
+        f"tracing fixed what the code decides by values or sizes ({'; '.join(shown)}): for inputs "
+        f"on which it would decide otherwise, the ONNX file may be wrong",
+    )
 
 
 def _dynamo(program: Program, path: Path) -> None:
@@ -96,11 +122,46 @@ def _wrapped(program: Program) -> Any:
     return Ordered().eval()
 
 
-def _said(error: BaseException) -> str:
-    """The line that tells: exporters put the cause last in a chain, and print much before it."""
-    seen: list[BaseException] = []
+def _said(program: Program, error: BaseException) -> str:
+    """What an exporter says, and where in the model's code it stumbled.
+
+    The cause lies last in a chain of exceptions; the first says which node it was.
+    """
+    chain: list[BaseException] = []
     cause: BaseException | None = error
-    while cause is not None and cause not in seen:
-        seen.append(cause)
+    while cause is not None and cause not in chain:
+        chain.append(cause)
         cause = cause.__cause__
-    return first_line(seen[-1])
+    text = "\n".join(str(item) for item in chain)
+    node = re.search(r"translating node %(\w+)", text)
+    place = _last_line(text)
+    if node is not None:
+        with contextlib.suppress(Exception):
+            place = _place(program, node[1])
+    return first_line(chain[-1]).rstrip(".") + (f" (at {place})." if place else ".")
+
+
+def _place(program: Program, name: str) -> str:
+    """The submodule and the line of code that a node of the exported graph comes from."""
+    import torch
+
+    exported = program.exported
+    if exported is None:
+        examples = tuple(item.example for item in program.inputs)
+        exported = torch.export.export(_wrapped(program), examples)
+    # Operators keep their names, but for underscores, when they are taken apart.
+    node = next(n for n in exported.graph.nodes if n.name.strip("_") == name.strip("_"))
+    modules = [str(path) for path, _ in node.meta.get("nn_module_stack", {}).values() if path]
+    line = _last_line(node.meta.get("stack_trace") or "")
+    return ", ".join([*([f"'{modules[-1]}'"] if modules else []), *([line] if line else [])])
+
+
+def _last_line(trace: str) -> str:
+    """The innermost line of a stack trace that is neither PyTorch's nor ours."""
+    lines = re.findall(r'File "([^"<]+)", line (\d+)', trace)
+    own = [
+        f"{Path(file).name}, line {line}"
+        for file, line in lines
+        if "edgeinfer_export" not in file and f"{os.sep}torch{os.sep}" not in file
+    ]
+    return own[-1] if own else ""

@@ -107,9 +107,8 @@ def open_torchscript(job: Job) -> Program:
             f"{path} cannot be loaded as TorchScript ({first_line(error)}): it is damaged, cut "
             f"off, or made by a newer PyTorch than {torch.__version__}."
         ) from error
-    kept = sorted(
-        {node.s("name") for node in module.inlined_graph.findAllNodes("prim::SetAttr", True)}
-    )
+    graph = module.inlined_graph  # its nodes live as long as it does
+    kept = sorted({node.s("name") for node in graph.findAllNodes("prim::SetAttr", True)})
     if kept:
         raise ModelFileError(
             f"{path} keeps state from one call to the next (its forward sets {', '.join(kept)}), "

@@ -20,6 +20,9 @@ from edgeinfer_export.sources.torch_tools.remote import Worker
 from edgeinfer_export.sources.torch_tools.tidy import tidy
 from edgeinfer_export.steps.verify import check_fp32, parity
 
+# Mean and spread of the noise: both signs and other sizes, so that a branch that tracing fixed is
+# found out.
+_LEVELS = ((0.0, 1.0), (1.0, 0.5), (-1.0, 0.5), (0.0, 4.0))
 _TITLES = {"dynamo": "the dynamo exporter", "torchscript": "the TorchScript exporter"}
 
 
@@ -120,7 +123,7 @@ def _convert(
         request.say(f"converting with {title}")
         made = request.folder / f"{exporter}.onnx"
         try:
-            worker.ask({"do": "convert", "exporter": exporter, "to": str(made)})
+            fixed = worker.ask({"do": "convert", "exporter": exporter, "to": str(made)})["notes"]
             loaded = _load(request, made, opened)
             figures = parity(reference, made, _samples(loaded, opened, reference))
             check_fp32(figures)
@@ -128,10 +131,11 @@ def _convert(
             failed[title] = error
             continue
         notes = tuple(f"{title} does not convert this model: {e}" for title, e in failed.items())
-        return loaded, exporter, (*notes, f"converted with {title}")
+        return loaded, exporter, (*notes, f"converted with {title}", *fixed)
     reasons = " ".join(f"With {title}: {error}" for title, error in failed.items())
     kind = CheckFailed if all(isinstance(e, CheckFailed) for e in failed.values()) else None
-    raise (kind or ModelFileError)(f"PyTorch cannot convert {request.path} to ONNX. {reasons}")
+    what = request.path if request.entry is None else f"what {request.entry} builds"
+    raise (kind or ModelFileError)(f"PyTorch cannot convert {what} to ONNX. {reasons}")
 
 
 def _load(request: Request, made: Path, opened: Mapping[str, Any]) -> SourceModel:
@@ -142,15 +146,27 @@ def _load(request: Request, made: Path, opened: Mapping[str, Any]) -> SourceMode
     model = tidy(onnx.load(str(made)), asked)
     made.write_bytes(model.SerializeToString(deterministic=True))
     loaded = onnx_files.open_source(dataclasses.replace(request, path=made))
-    lost = [item["name"] for item in opened["inputs"]]
-    kept = {value.name for value in loaded.model.graph.input}
-    unused = [name for name in lost if name not in kept]
-    if unused:
-        raise ModelFileError(
-            f"its graph lacks the input {', '.join(unused)}: the program does not use it, or the "
-            f"exporter took its value for a constant."
-        )
+    _check_inputs(loaded, opened)
     return loaded
+
+
+def _check_inputs(loaded: SourceModel, opened: Mapping[str, Any]) -> None:
+    """Refuse a graph that lost an input, or closed a dimension that was to stay open."""
+    found = _dims(loaded)
+    for item in opened["inputs"]:
+        name = item["name"]
+        if name not in found:
+            raise ModelFileError(
+                f"Its graph lacks the input '{name}': the program does not use it, or the exporter "
+                f"took its value for a constant."
+            )
+        for axis, (wanted, dim) in enumerate(zip(item["dims"], found[name], strict=True)):
+            if isinstance(wanted, str) and isinstance(dim, int):
+                raise ModelFileError(
+                    f"The dimension '{wanted}' (axis {axis}) of the input '{name}' was to stay "
+                    f"open, but the exporter fixed it at {dim}: the program's code depends on its "
+                    f"size. Give a number in its place."
+                )
 
 
 def _samples(
@@ -159,12 +175,12 @@ def _samples(
     """Inputs of the sizes that the program was made with; where dimensions are open, other sizes
     too, as far as the program itself takes them."""
     sizes = _sizes(loaded, opened)
-    made = [_noise(loaded, opened, sizes, seed) for seed in (0, 1)]
+    made = [_noise(loaded, opened, sizes, seed) for seed in range(len(_LEVELS))]
     for more in (1, 32):
         grown = _grown(loaded, opened, sizes, more)
         if grown == sizes:
             break
-        other = _noise(loaded, opened, grown, 2)
+        other = _noise(loaded, opened, grown, 0)
         try:
             reference.run(other)
         except ModelFileError:
@@ -214,11 +230,12 @@ def _noise(
     loaded: SourceModel, opened: Mapping[str, Any], sizes: Mapping[str, tuple[int, ...]], seed: int
 ) -> dict[str, Array]:
     random = np.random.default_rng(seed)
+    level, width = _LEVELS[seed]
     made: dict[str, Array] = {}
     for item in opened["inputs"]:
         name, dtype = item["name"], np.dtype(item["dtype"])
         if dtype.kind == "f":
-            made[name] = random.standard_normal(sizes[name]).astype(dtype)
+            made[name] = (level + width * random.standard_normal(sizes[name])).astype(dtype)
         else:
             made[name] = random.integers(0, 2, sizes[name]).astype(dtype)
     return made

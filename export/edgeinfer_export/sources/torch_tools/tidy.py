@@ -38,7 +38,30 @@ def tidy(model: onnx.ModelProto, inputs: Mapping[str, Shape]) -> onnx.ModelProto
     names = _readable(copy.graph)
     names.update(_wanted(copy.graph, inputs, names))
     _rename(copy.graph, names)
+    _open_outputs(copy)
     return copy
+
+
+def _open_outputs(model: onnx.ModelProto) -> None:
+    """Exporters note the sizes of their example on outputs whose sizes they do not follow."""
+    import onnx
+
+    if not any(dim.dim_param for dim in _dimensions(model.graph.input)):
+        return
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    for value in bare.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    found = onnx.shape_inference.infer_shapes(bare, data_prop=True)
+    inferred = {value.name: value.type.tensor_type.shape.dim for value in found.graph.output}
+    for value in model.graph.output:
+        dims = inferred[value.name]
+        for axis, dim in enumerate(value.type.tensor_type.shape.dim):
+            known = dims[axis].dim_value if axis < len(dims) else 0
+            if dim.dim_value and dim.dim_value != known:
+                dim.dim_param = dims[axis].dim_param if axis < len(dims) else ""
+                if not dim.dim_param:
+                    dim.Clear()
 
 
 def _forget(model: onnx.ModelProto) -> None:

@@ -39,6 +39,7 @@ class _Worker:
                     "name": item.name,
                     "dtype": str(item.example.dtype).removeprefix("torch."),
                     "example": list(item.example.shape),
+                    "dims": list(item.dims),
                 }
                 for item in program.inputs
             ],
@@ -53,8 +54,8 @@ class _Worker:
 
     def convert(self, job: Mapping[str, Any]) -> dict[str, Any]:
         assert self.program is not None
-        convert(self.program, job["exporter"], Path(job["to"]))
-        return {}
+        notes = convert(self.program, job["exporter"], Path(job["to"]))
+        return {"notes": list(notes)}
 
     def run(self, job: Mapping[str, Any]) -> dict[str, Any]:
         import numpy as np
