@@ -13,7 +13,11 @@ OPENVINO_EP_VENV ?= .venv-openvino-ep
 OPENVINO_TESTS := tests/openvino $(wildcard tests/runtime/test_providers*.py) \
 	tests/runtime/test_model.py tests/runtime/test_heads.py
 
-.PHONY: demo test check pytest test-openvino test-openvino-ep clean
+# PyTorch and transformers, for the tests of their exporters.
+TORCH_VENV ?= .venv-torch
+TORCH_TESTS := tests/export/torch tests/export/test_torch_files.py tests/export/test_torch_child.py
+
+.PHONY: demo test check pytest test-openvino test-openvino-ep test-torch clean
 
 demo: $(VENV)/.demo
 	$(BIN)/edgeinfer demo --out $(DEMO_OUT)
@@ -37,9 +41,13 @@ test-openvino: $(OPENVINO_VENV)/.test
 test-openvino-ep: $(OPENVINO_EP_VENV)/.test
 	EDGEINFER_TEST_ENVIRONMENT=openvino $(OPENVINO_EP_VENV)/bin/python -m pytest $(OPENVINO_TESTS)
 
+test-torch: $(TORCH_VENV)/.test
+	EDGEINFER_TEST_ENVIRONMENT=torch $(TORCH_VENV)/bin/python -m pytest $(TORCH_TESTS)
+
+$(TORCH_VENV)/.test: EXTRAS = cpu,transformers,demo-training,pytest
 $(OPENVINO_VENV)/.test: EXTRAS = cpu,openvino,pytest
 $(OPENVINO_EP_VENV)/.test: EXTRAS = openvino-ep,pytest
-$(OPENVINO_VENV)/.test $(OPENVINO_EP_VENV)/.test: pyproject.toml
+$(OPENVINO_VENV)/.test $(OPENVINO_EP_VENV)/.test $(TORCH_VENV)/.test: pyproject.toml
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[$(EXTRAS)]"
 	touch $@
@@ -60,4 +68,4 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	touch $@ $(VENV)/.test $(VENV)/.demo
 
 clean:
-	rm -rf $(VENV) $(OPENVINO_VENV) $(OPENVINO_EP_VENV) $(DEMO_OUT)
+	rm -rf $(VENV) $(OPENVINO_VENV) $(OPENVINO_EP_VENV) $(TORCH_VENV) $(DEMO_OUT)

@@ -7,7 +7,6 @@ import importlib
 import inspect
 import pkgutil
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +34,8 @@ def build_module(entry: str, folder: Path) -> tuple[Any, str]:
     source = getattr(found, "__file__", None)
     for part in attribute.split("."):
         if not hasattr(found, part):
-            names = [n for n in dir(found) if not n.startswith("_")]
-            raise UsageError(
-                f"--entry {entry}: {name} has no '{part}'. {suggest(part, _callables(found, names))}"
-            )
+            hint = suggest(part, _callables(found))
+            raise UsageError(f"--entry {entry}: {name} has no '{part}'. {hint}")
         found = getattr(found, part)
     module = _called(entry, found)
     digest = hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else ""
@@ -95,5 +92,6 @@ def _failed(what: str, entry: str, error: BaseException) -> ModelFileError:
     return ModelFileError(f"--entry {entry}: {what} failed: {first_line(error)}{line}.")
 
 
-def _callables(found: Any, names: Iterable[str]) -> list[str]:
+def _callables(found: Any) -> list[str]:
+    names = [name for name in dir(found) if not name.startswith("_")]
     return [name for name in names if callable(getattr(found, name, None))] or ["nothing"]

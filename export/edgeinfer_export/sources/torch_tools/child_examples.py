@@ -75,17 +75,24 @@ def find_inputs(
     ordered = [(name, tuple(shapes[name])) for name in names if name in shapes]
     first: BaseException | None = None
     for inputs in _candidates(ordered):
-        try:
-            runs(inputs)
+        error = _why_not(runs, inputs)
+        if error is None:
             return tuple(inputs)
-        except Exception as error:
-            first = first or error
+        first = first or error
     assert first is not None
     shown = ", ".join(f"{name}:{'x'.join(map(str, shape))}" for name, shape in ordered)
     raise UsageError(
         f"The program does not run on inputs of the shape {shown} ({first_line(first)}). Give the "
         f"shapes that it takes: --input-shape NAME:1x3x224x224."
     ) from first
+
+
+def _why_not(runs: Callable[[Sequence[Given]], None], inputs: Sequence[Given]) -> Exception | None:
+    try:
+        runs(inputs)
+    except Exception as error:
+        return error
+    return None
 
 
 def _missing(parameters: Sequence[Parameter], missing: Sequence[Parameter]) -> UsageError:

@@ -64,8 +64,8 @@ def _loaded(path: Path, name: str, trust: bool, notes: list[str]) -> Any:
         if trust and "auto_map" in folder_files.read_json(path / folder_files.CONFIG):
             model, report = _remote(path, notes)
         else:
-            kind = getattr(transformers, name, None)
-            if not (isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel)):
+            kind: Any = getattr(transformers, name, None)
+            if not _is_model_class(kind):
                 raise ModelFileError(
                     f"{path} is a {name}, which transformers {transformers.__version__} does not "
                     f"have: install a newer one."
@@ -97,6 +97,12 @@ def _loaded(path: Path, name: str, trust: bool, notes: list[str]) -> Any:
     if hasattr(model.config, "use_cache"):
         model.config.use_cache = False
     return model.float()
+
+
+def _is_model_class(found: Any) -> bool:
+    import transformers
+
+    return isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)
 
 
 def _remote(path: Path, notes: list[str]) -> Any:

@@ -174,9 +174,7 @@ def open_program(job: Job) -> Program:
         args, kwargs = torch.utils._pytree.tree_unflatten(filled, structure)
         return run(*args, **kwargs)
 
-    inputs = tuple(
-        Given(str(wanted[n]), leaves[n], tuple(leaves[n].shape)) for n in places
-    )
+    inputs = tuple(Given(str(wanted[n]), leaves[n], tuple(leaves[n].shape)) for n in places)
     return Program(call, inputs, exported=program, fixed=True)
 
 

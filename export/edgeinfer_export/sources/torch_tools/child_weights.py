@@ -69,8 +69,9 @@ def state_of(path: Path, loaded: Any, notes: list[str]) -> Mapping[str, Any]:
         )
     beside = f"; {', '.join(there[1:])} are there, too" if there[1:] else ""
     notes.append(f"the weights are those under '{there[0]}' in {path.name}{beside}")
-    found = loaded[there[0]]
-    return found.state_dict() if isinstance(found, torch.nn.Module) else found
+    found: Any = loaded[there[0]]
+    chosen: Mapping[str, Any] = found.state_dict() if isinstance(found, torch.nn.Module) else found
+    return chosen
 
 
 def _is_state(value: Any) -> bool:

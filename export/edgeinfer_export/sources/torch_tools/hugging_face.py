@@ -1,7 +1,7 @@
 """What a Hugging Face folder says of its model, out of its JSON files, without transformers.
 
-Sources: `ImageProcessingMixin` and the image processors of https://github.com/huggingface/transformers
-(keys of ``preprocessor_config.json``), and `PIL.Image.Resampling` for the numbers under ``resample``.
+Sources: the image processors of https://github.com/huggingface/transformers (keys of
+``preprocessor_config.json``), and `PIL.Image.Resampling` for the numbers under ``resample``.
 """
 
 from __future__ import annotations
@@ -147,9 +147,7 @@ def picture_input(
     return described
 
 
-def _resize_rule(
-    processor: Mapping[str, Any], size: tuple[int, int], notes: list[str]
-) -> str:
+def _resize_rule(processor: Mapping[str, Any], size: tuple[int, int], notes: list[str]) -> str:
     if not processor.get("do_resize", True):
         return "center-crop" if processor.get("do_center_crop") else "stretch"
     given = processor.get("size")

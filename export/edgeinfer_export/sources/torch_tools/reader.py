@@ -17,7 +17,7 @@ from edgeinfer.frames import Array
 from edgeinfer_export.sources import onnx as onnx_files
 from edgeinfer_export.sources.base import Request, SourceModel
 from edgeinfer_export.sources.torch_tools.remote import Worker
-from edgeinfer_export.sources.torch_tools.tidy import tidy
+from edgeinfer_export.sources.torch_tools.tidy import open_outputs, tidy
 from edgeinfer_export.steps.verify import check_fp32, parity
 
 # Mean and spread of the noise: both signs and other sizes, so that a branch that tracing fixed is
@@ -169,23 +169,23 @@ def _check_inputs(loaded: SourceModel, opened: Mapping[str, Any]) -> None:
                 )
 
 
-def _samples(
-    loaded: SourceModel, opened: Mapping[str, Any], reference: TorchReference
-) -> _Samples:
+def _samples(loaded: SourceModel, opened: Mapping[str, Any], reference: TorchReference) -> _Samples:
     """Inputs of the sizes that the program was made with; where dimensions are open, other sizes
     too, as far as the program itself takes them."""
     sizes = _sizes(loaded, opened)
-    made = [_noise(loaded, opened, sizes, seed) for seed in range(len(_LEVELS))]
+    made = [_noise(opened, sizes, seed) for seed in range(len(_LEVELS))]
     for more in (1, 32):
-        grown = _grown(loaded, opened, sizes, more)
+        grown = _grown(loaded, sizes, more)
         if grown == sizes:
             break
-        other = _noise(loaded, opened, grown, 0)
+        other = _noise(opened, grown, 0)
         try:
-            reference.run(other)
+            outputs = {name: array.shape for name, array in reference.run(other).items()}
         except ModelFileError:
             continue
         made.append(other)
+        if open_outputs(loaded.model, grown, outputs):
+            loaded.path.write_bytes(loaded.model.SerializeToString(deterministic=True))
         break
     return _Samples(tuple(made))
 
@@ -210,10 +210,7 @@ def _sizes(loaded: SourceModel, opened: Mapping[str, Any]) -> dict[str, tuple[in
 
 
 def _grown(
-    loaded: SourceModel,
-    opened: Mapping[str, Any],
-    sizes: Mapping[str, tuple[int, ...]],
-    more: int,
+    loaded: SourceModel, sizes: Mapping[str, tuple[int, ...]], more: int
 ) -> dict[str, tuple[int, ...]]:
     """The same with every open dimension larger; equal names grow alike."""
     dims = _dims(loaded)
@@ -227,7 +224,7 @@ def _grown(
 
 
 def _noise(
-    loaded: SourceModel, opened: Mapping[str, Any], sizes: Mapping[str, tuple[int, ...]], seed: int
+    opened: Mapping[str, Any], sizes: Mapping[str, tuple[int, ...]], seed: int
 ) -> dict[str, Array]:
     random = np.random.default_rng(seed)
     level, width = _LEVELS[seed]

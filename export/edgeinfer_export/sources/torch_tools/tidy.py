@@ -38,30 +38,42 @@ def tidy(model: onnx.ModelProto, inputs: Mapping[str, Shape]) -> onnx.ModelProto
     names = _readable(copy.graph)
     names.update(_wanted(copy.graph, inputs, names))
     _rename(copy.graph, names)
-    _open_outputs(copy)
     return copy
 
 
-def _open_outputs(model: onnx.ModelProto) -> None:
-    """Exporters note the sizes of their example on outputs whose sizes they do not follow."""
-    import onnx
+def open_outputs(
+    model: onnx.ModelProto,
+    inputs: Mapping[str, Sequence[int]],
+    outputs: Mapping[str, Sequence[int]],
+) -> bool:
+    """Open the dimensions of outputs that follow the inputs' sizes, in place.
 
-    if not any(dim.dim_param for dim in _dimensions(model.graph.input)):
-        return
-    bare = onnx.ModelProto()
-    bare.CopyFrom(model)
-    for value in bare.graph.output:
-        value.type.tensor_type.ClearField("shape")
-    found = onnx.shape_inference.infer_shapes(bare, data_prop=True)
-    inferred = {value.name: value.type.tensor_type.shape.dim for value in found.graph.output}
+    Exporters note the size of their example on some of them, recurrent nets' above all.
+
+    Args:
+        inputs: shapes other than the example's where dimensions are open.
+        outputs: shapes that the program gave for them.
+
+    Returns:
+        Whether anything changed.
+    """
+    names = {
+        size: dim.dim_param
+        for value in model.graph.input
+        for dim, size in zip(
+            value.type.tensor_type.shape.dim, inputs.get(value.name, ()), strict=False
+        )
+        if dim.dim_param
+    }
+    changed = False
     for value in model.graph.output:
-        dims = inferred[value.name]
-        for axis, dim in enumerate(value.type.tensor_type.shape.dim):
-            known = dims[axis].dim_value if axis < len(dims) else 0
-            if dim.dim_value and dim.dim_value != known:
-                dim.dim_param = dims[axis].dim_param if axis < len(dims) else ""
-                if not dim.dim_param:
-                    dim.Clear()
+        shape = outputs.get(value.name, ())
+        dims = value.type.tensor_type.shape.dim
+        for axis, (dim, size) in enumerate(zip(dims, shape, strict=False)):
+            if dim.dim_value and dim.dim_value != size:
+                dim.dim_param = names.get(size, f"{value.name}_{axis}")
+                changed = True
+    return changed
 
 
 def _forget(model: onnx.ModelProto) -> None:
@@ -94,7 +106,9 @@ def _readable(graph: onnx.GraphProto) -> dict[str, str | int]:
         for axis, dim in enumerate(dims):
             if _SYMBOL.fullmatch(dim.dim_param) and dim.dim_param not in names:
                 name = _usual_name(value.name, axis, len(dims))
-                names[dim.dim_param] = name if name not in names.values() else f"{value.name}_{axis}"
+                names[dim.dim_param] = (
+                    name if name not in names.values() else f"{value.name}_{axis}"
+                )
     return names
 
 
