@@ -57,7 +57,8 @@ CASES = {
         {"pixel_values": [1, 3, 32, 32]}, {"logits": [1, 2]},
     ),
     "BertForSequenceClassification": (
-        "BertConfig", {**SMALL, "vocab_size": 99}, {key: [1, 128] for key in IDS}, {"logits": [1, 2]},
+        "BertConfig", {**SMALL, "vocab_size": 99}, {key: [1, 128] for key in IDS},
+        {"logits": [1, 2]},
     ),
     "DistilBertForTokenClassification": (
         "DistilBertConfig", {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64},

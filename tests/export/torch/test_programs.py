@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -338,38 +340,26 @@ def test_shapes_that_are_missing_or_do_not_fit_are_explained(
         make(here, entry="nets:Words", input_shapes=given)
 
 
-@pytest.mark.parametrize("share", [0.3, 0.9, 0.99])
-def test_a_damaged_program_is_refused(
-    make: Make, open_program: Path, tmp_path: Path, share: float
-) -> None:
+def test_a_damaged_program_is_refused(make: Make, open_program: Path) -> None:
     data = bytearray(open_program.read_bytes())
-    middle = int(len(data) * share)
-    for start in range(middle - 20, middle):
-        data[start] ^= 0xFF
+    start = data.index(b'"graph_module"')
+    data[start : start + 14] = b'"graph_modula"'
     open_program.write_bytes(bytes(data))
-    try:
+    with pytest.raises(ModelFileError, match="open.pt2"):
         make(open_program)
-    except ModelFileError as error:
-        assert str(open_program) in str(error)
 
 
 def test_a_hostile_constant_in_a_program_is_not_unpickled(
     make: Make, open_program: Path, tmp_path: Path
 ) -> None:
-    import zipfile
-
     target = tmp_path / "ran"
-    call = f"cposix\nsystem\n(X{chr(0)}".encode()
     command = f"touch {target}".encode()
     evil = b"\x80\x02cposix\nsystem\n(X" + len(command).to_bytes(4, "little") + command + b"tR."
-    assert call
     hostile = tmp_path / "hostile.pt2"
     with zipfile.ZipFile(open_program) as old, zipfile.ZipFile(hostile, "w") as new:
         for item in old.infolist():
             data = old.read(item)
             if item.filename.endswith("sample_inputs/model.pt"):
-                import io
-
                 inner = io.BytesIO()
                 with zipfile.ZipFile(inner, "w") as archive:
                     archive.writestr("model/data.pkl", evil)
