@@ -18,6 +18,9 @@ from edgeinfer_export import export
 
 torch = pytest.importorskip("torch", reason="no PyTorch")
 
+# PyTorch announces that TorchScript will go; people have such files all the same.
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+
 Make = Callable[..., Any]
 IMAGES = {"images": (1, 3, 32, 32)}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import wave
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,10 @@ from edgeinfer.errors import ModelFileError
 torch = pytest.importorskip("torch", reason="no PyTorch")
 
 Make = Callable[..., Any]
-pytestmark = pytest.mark.realdata
+pytestmark = [
+    pytest.mark.realdata,
+    pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning"),
+]
 
 
 def apart(found: Any, twin: Any) -> float:

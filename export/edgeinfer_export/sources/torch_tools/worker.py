@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from edgeinfer.errors import EdgeInferError, ModelFileError
+from edgeinfer.machine import usable_cpus
 from edgeinfer.packages import need
 from edgeinfer_export.sources.torch_tools import child_open
 from edgeinfer_export.sources.torch_tools.child_convert import convert
@@ -30,6 +31,7 @@ class _Worker:
     def open(self, job: Mapping[str, Any]) -> dict[str, Any]:
         torch = need("torch")
         torch.manual_seed(0)
+        torch.set_num_threads(usable_cpus())
         program = _opener(job["kind"])(job)
         program.check()
         self.program = program
