@@ -247,6 +247,7 @@ def test_a_shape_that_is_no_arithmetic_is_refused(
         "torch.serialization.os.system",
         "torch.hub.load",
         "torch.ops.load_library",
+        "torch.ops.aten.from_file.default",
         "torch.ops.aten.__class__",
         "_operator.__globals__",
         "#builtins:eval",
@@ -275,6 +276,20 @@ def test_what_exporters_write_is_let_through(tmp_path: Path) -> None:
 def test_compiled_code_is_refused(tmp_path: Path, no_child: None, name: str) -> None:
     path = program(tmp_path / "net.pt2", {}, name)
     with pytest.raises(ModelFileError, match="machine code is not loaded"):
+        open_source_model(request(path, tmp_path))
+
+
+@pytest.mark.parametrize("call", ["torch.save(x, ", "ops.aten.save(x, ", "torch.from_file("])
+def test_torchscript_that_touches_files_is_refused(
+    tmp_path: Path, no_child: None, call: str
+) -> None:
+    path = tmp_path / "net.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("net/constants.pkl", b"\x80\x02).")
+        archive.writestr("net/data.pkl", b"\x80\x02).")
+        archive.writestr("net/code/__torch__.py", f"def forward(self, x):\n  {call}'/etc/x')\n")
+    assert framework_of(request(path, tmp_path)) == "torchscript"
+    with pytest.raises(ModelFileError, match="touches files"):
         open_source_model(request(path, tmp_path))
 
 

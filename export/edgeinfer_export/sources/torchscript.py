@@ -8,6 +8,7 @@ from edgeinfer.errors import ModelFileError
 from edgeinfer_export.sources.base import Request, SourceModel
 from edgeinfer_export.sources.torch_tools import formats
 from edgeinfer_export.sources.torch_tools.reader import hash_files, read_program
+from edgeinfer_export.sources.torch_tools.script_safety import check_code
 
 TITLE = "TorchScript"
 
@@ -21,7 +22,8 @@ def open_source(request: Request) -> SourceModel:
     """Read a TorchScript program, in a child process.
 
     Raises:
-        ModelFileError: if it is missing, damaged, keeps state, or cannot be converted.
+        ModelFileError: if it is missing, damaged, touches files, keeps state, or cannot be
+            converted.
         UsageError: if a shape is missing or does not fit.
         MissingPackageError: if torch is not installed.
     """
@@ -29,4 +31,5 @@ def open_source(request: Request) -> SourceModel:
     if not recognizes(path):
         what = "does not exist" if not path.exists() else "holds no TorchScript program"
         raise ModelFileError(f"{path} {what}. Check the path, or leave --framework to auto.")
+    check_code(path)
     return read_program(request, {"kind": "torchscript"}, "torchscript", hash_files([path]))

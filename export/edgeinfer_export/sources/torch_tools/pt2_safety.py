@@ -20,7 +20,9 @@ from edgeinfer.errors import ModelFileError
 from edgeinfer_export.sources.torch_tools.formats import read_member
 
 _MAX_BYTES = 256 << 20
-_NAME = r"(?!__class__|__dict__|__globals__|__init__|__reduce|__getattr|__subclass|__module)\w+"
+# Neither what touches files nor what leads from an operator to the interpreter.
+_NEVER = "from_file|save|__class|__dict|__globals|__init|__reduce|__getattr|__subclass|__module"
+_NAME = rf"(?!{_NEVER})\w+"
 _OPERATOR = re.compile(
     rf"torch\.ops\.{_NAME}\.{_NAME}(\.{_NAME})?|_operator\.{_NAME}|math\.[a-z]\w*"
     rf"|torch\.sym_\w+|torch\._sym_\w+|torch\.ops\.higher_order\.{_NAME}"

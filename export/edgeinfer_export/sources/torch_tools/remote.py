@@ -6,6 +6,7 @@ import json
 import os
 import select
 import signal
+import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ _MODULE = "edgeinfer_export.sources.torch_tools.worker"
 # A hang, not slowness: the biggest networks convert in a few minutes.
 _TIMEOUT_S = 3600.0
 _LAST_LINES = 20
+_LAST_S = 10.0
 # A user who set the opposite for other programs does not loosen this one.
 _FORBIDDEN = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 _HELD = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
@@ -103,7 +105,11 @@ class Worker:
         return line
 
     def _dead(self) -> ModelFileError:
-        self._child.process.wait()
+        try:
+            self._child.process.wait(timeout=_LAST_S)
+        except subprocess.TimeoutExpired:  # it closed the pipe and lives on
+            self._child.process.kill()
+            self._child.process.wait()
         self._listener.join(timeout=5)
         code = self._child.process.returncode
         how = f"with exit code {code}"
