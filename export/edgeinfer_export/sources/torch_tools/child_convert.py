@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import warnings
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from typing import Any
 
 from edgeinfer.errors import ModelFileError
 from edgeinfer.packages import need
-from edgeinfer_export.sources.torch_tools.child_program import Program, first_line
+from edgeinfer_export.sources.torch_tools.child_program import Program, first_line, named
 
 # What ONNX Runtime 1.23 and JetPack 6 read; the exporters' own minimum and usual opset.
 _DYNAMO_OPSET = 18
@@ -117,7 +116,9 @@ def _wrapped(program: Program) -> Any:
             self.module = program.module
 
         def forward(self, *tensors: Any) -> Any:
-            return tuple(tensor for _, tensor in program.run(tensors))
+            # Not `program.run`: its no_grad would wrap the graph into a submodule.
+            found = named(program.call(*tensors), {item.name for item in program.inputs})
+            return tuple(tensor for _, tensor in found)
 
     return Ordered().eval()
 
@@ -149,19 +150,23 @@ def _place(program: Program, name: str) -> str:
     if exported is None:
         examples = tuple(item.example for item in program.inputs)
         exported = torch.export.export(_wrapped(program), examples)
-    # Operators keep their names, but for underscores, when they are taken apart.
-    node = next(n for n in exported.graph.nodes if n.name.strip("_") == name.strip("_"))
-    modules = [str(path) for path, _ in node.meta.get("nn_module_stack", {}).values() if path]
+    # An operator that is taken apart leaves one of nearly its name: linalg_svdvals, _linalg_svd.
+    core = re.sub(r"_\d+$", "", name).strip("_")
+    node = next(n for n in exported.graph.nodes if n.name.strip("_").startswith(core))
+    modules = [
+        str(path).removeprefix("module.")
+        for path, _ in node.meta.get("nn_module_stack", {}).values()
+        if path
+    ]
     line = _last_line(node.meta.get("stack_trace") or "")
     return ", ".join([*([f"'{modules[-1]}'"] if modules else []), *([line] if line else [])])
 
 
 def _last_line(trace: str) -> str:
     """The innermost line of a stack trace that is neither PyTorch's nor ours."""
+    import torch
+
+    others = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
     lines = re.findall(r'File "([^"<]+)", line (\d+)', trace)
-    own = [
-        f"{Path(file).name}, line {line}"
-        for file, line in lines
-        if "edgeinfer_export" not in file and f"{os.sep}torch{os.sep}" not in file
-    ]
+    own = [f"{Path(file).name}, line {line}" for file, line in lines if not file.startswith(others)]
     return own[-1] if own else ""

@@ -16,7 +16,7 @@ _PICTURE_SIZES = (64, 224, 32, 320, 640)
 _OTHER_SIZES = (16, 512, 4, 16000)
 _BATCH = 2
 # What text models call their inputs (the names of transformers and of torchtext).
-_WHOLE = ("ids", "input_ids", "token_type_ids", "position_ids", "attention_mask", "tokens", "token")
+_WHOLE = ("ids", "input_ids", "token_type_ids", "position_ids", "attention_mask", "tokens", "words")
 
 
 @dataclass(frozen=True)
