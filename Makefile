@@ -23,6 +23,8 @@ EXTRAS_plugins := cpu,qnn,pytest
 TESTS_plugins := tests/plugins
 EXTRAS_sklearn := cpu,sklearn,pytest
 TESTS_sklearn := tests/sklearn
+# torch: one version, so that what is installed does not change overnight.
+FIRST_torch := torch==2.13.0
 EXTRAS_torch := cpu,transformers,demo-training,pytest
 TESTS_torch := tests/export/torch tests/export/test_torch_files.py tests/export/test_torch_child.py
 # tensorflow: with tf2onnx and LiteRT, as the tool rooms pin them; no room is built for its tests.
@@ -52,6 +54,7 @@ test-%: .venv-%/.test
 
 .venv-%/.test: pyproject.toml $(wildcard $(ROOM_LOCKS)/*.txt)
 	$(PYTHON) -m venv $(@D)
+	$(if $(FIRST_$*),$(@D)/bin/python $(PIP) $(FIRST_$*))
 	$(@D)/bin/python $(PIP) -e ".[$(EXTRAS_$*)]"
 	$(if $(LOCKS_$*),$(@D)/bin/python $(PIP) --no-deps $(LOCKS_$*))
 	touch $@

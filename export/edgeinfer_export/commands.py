@@ -136,7 +136,7 @@ def export_opened(
     found = spec_of(opened, options)
     check_embeddable(found, options)
     model = clean(opened.model)
-    data = _inputs(model, found, options)
+    data = _inputs(model, opened, found, options)
     model, told = _modern(model, data)
     folder = Path(tempfile.mkdtemp(dir=request.folder))
     job = Job(opened, options, found, model, tell, data, _data(options), folder)
@@ -242,11 +242,16 @@ def _graph_figures(before: onnx.ModelProto, after: onnx.ModelProto) -> dict[str,
     }
 
 
-def _inputs(model: onnx.ModelProto, spec: ModelSpec, options: ExportOptions) -> Inputs:
+def _inputs(
+    model: onnx.ModelProto, opened: SourceModel, spec: ModelSpec, options: ExportOptions
+) -> Inputs:
     """What calibration and comparison feed."""
     tensors = tuple(tensor_spec(value) for value in model.graph.input)
     if options.calibration is None:
-        return RandomInputs(tensors, spec)
+        known = opened.shapes
+        return RandomInputs(
+            tuple(dataclasses.replace(t, shape=known.get(t.name, t.shape)) for t in tensors), spec
+        )
     return open_calibration(options.calibration, spec, tensors)
 
 

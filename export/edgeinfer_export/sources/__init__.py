@@ -20,6 +20,9 @@ SOURCES: Mapping[str, str] = MappingProxyType(
     {
         "onnx": "edgeinfer_export.sources.onnx",
         "sklearn": "edgeinfer_export.sources.sklearn",
+        "pytorch": "edgeinfer_export.sources.pytorch",
+        "torchscript": "edgeinfer_export.sources.torchscript",
+        "transformers": "edgeinfer_export.sources.transformers",
     }
 )
 
