@@ -180,7 +180,7 @@ def batch_matmul(graph: Graph, op: Operator) -> Made:
         rank = len(graph.tensor(index).shape)
         turn = [*range(rank - 2), rank - 1, rank - 2]
         turned = op.options is not None and op.options.flag(slot)
-        if graph.tensor(index).data is not None:
+        if graph.constant(index) is not None:
             names.append(weight(graph, index, turn if turned else None))
         else:
             name = graph.value(index)

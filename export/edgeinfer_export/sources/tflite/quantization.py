@@ -23,10 +23,13 @@ def rounded(graph: Graph, index: int, name: str) -> str:
     if found is None or not tensor.quantized:
         return name
     if tensor.dtype == "int16":
-        # 16 bits came to QuantizeLinear with opset 21; they are finer than what they hold.
+        # 16 bits came to QuantizeLinear with opset 21; they are finer than what they hold, but
+        # they end where they end.
         graph.rounds = True
         graph.note("activations of 16 bits are computed in float32")
-        return name
+        scale, zero = float(found.scale[0]), int(found.zero_point[0])
+        bounds = [graph.real((end - zero) * scale) for end in (-(1 << 15), (1 << 15) - 1)]
+        return graph.emit("Clip", [name, *bounds], f"{tensor.name}/clipped")
     if found.scale.size > 1:
         raise graph.unsupported(f"'{tensor.name}' has several scales and is no constant")
     scale = graph.const(found.scale.reshape(()), f"{tensor.name}/scale")
@@ -48,8 +51,9 @@ def weight(graph: Graph, index: int, order: Sequence[int] | None = None) -> str:
         name = graph.value(index)
         return name if order is None else graph.emit("Transpose", [name], perm=list(order))
     axes = tuple(order) if order is not None else tuple(range(value.ndim))
-    if not _stays_integer(graph, index):
-        if tensor.quantization is not None and tensor.dtype == "int32":
+    if tensor.dtype == "int64" or not _stays_integer(graph, index):
+        # A bias counts in the product of the scales of input and weights.
+        if tensor.quantization is not None and tensor.dtype in ("int32", "int64"):
             value = value.astype(np.float64) * tensor.quantization.scale
         return graph.const(value.astype(np.float32).transpose(axes), tensor.name)
     found, stored = tensor.quantization, tensor.stored
