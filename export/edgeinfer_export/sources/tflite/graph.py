@@ -62,11 +62,8 @@ class Graph:
         stored = tensor.stored
         if stored is None:
             return None
-        if (
-            tensor.quantization is None
-            or tensor.dtype in ("int32", "int64")
-            or stored.dtype.kind == "f"
-        ):
+        counts = tensor.dtype in ("int32", "int64")  # a bias in units of its layer's products
+        if tensor.quantization is None or counts or stored.dtype.kind == "f":
             return stored.astype(np.float32) if stored.dtype == np.float16 else stored
         return dequantized(stored, tensor)
 

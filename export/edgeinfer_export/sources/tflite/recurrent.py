@@ -45,7 +45,10 @@ def unidirectional_sequence_lstm(graph: Graph, op: Operator) -> Made:
     size = r.shape[1]
     clip = options.real(1)
     if clip > 0:
-        raise graph.unsupported(f"its cell is clipped at {clip:g}")
+        graph.note(
+            f"the source keeps the cell of its LSTM within {clip:g}, which ONNX cannot say: only "
+            f"sequences that drive it further are computed otherwise"
+        )
     y = graph.emit("LSTM", names, hidden_size=size)
     y = graph.emit("Squeeze", [y, graph.ints(1)])
     return [(y if time_major else graph.emit("Transpose", [y], perm=[1, 0, 2]), PLAIN)]
