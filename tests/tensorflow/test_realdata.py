@@ -108,19 +108,19 @@ def mobilenet_input(path: Path) -> Array:
     return made
 
 
-def test_keyword_spotting_is_the_same_in_both_formats(
-    room: object, realdata: Path, tmp_path: Path, opened: Open
+@pytest.mark.parametrize("name", ["tf/kws_saved_model", "tflite/mlc_kws_float32.tflite"])
+def test_keyword_spotting_hears_what_its_framework_hears(
+    room: object, realdata: Path, tmp_path: Path, name: str
 ) -> None:
-    fed = {"input_1": np.random.default_rng(0).normal(size=(8, 49, 10, 1)).astype(np.float32)}
-    source = opened(realdata / "checkpoints" / "tf" / "kws_saved_model")
-    one = next(iter(Session(source.path).run(fed).values()))
-    assert source.reference is not None
-    assert np.abs(one - next(iter(source.reference.run(fed).values()))).max() < 1e-5
-    other = opened(realdata / "checkpoints" / "tflite" / "mlc_kws_float32.tflite")
-    two = next(iter(Session(other.path).run(fed).values()))
-    # The TFLite file holds its pointwise weights in 8 bits.
-    assert (one.argmax(1) == two.argmax(1)).all()
-    assert np.abs(one - two).max() < 0.1
+    # The two files hold different trainings (their weights do not correlate), so that each is
+    # held against its own framework; the TFLite file has 8-bit weights in float32 layers.
+    done = export(realdata / "checkpoints" / name, tmp_path / "out.onnx", task="tensor")
+    (figures,) = done.parity["outputs"].values()
+    if name.startswith("tf/"):
+        assert figures["max"] < 1e-5
+    else:
+        assert figures["mean"] < 0.01
+        assert any("dynamic range" in note for note in done.notes)
 
 
 def test_face_mask_detection_is_the_same_in_both_formats(
