@@ -116,6 +116,18 @@ def saved_models(folder):
     save("odd", {"serving_default": module.odd})
 
 
+def old_saved_model(folder):
+    """As TensorFlow 1 wrote them: a graph and a session's variables."""
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        x = v1.placeholder(tf.float32, (None, 8, 8, 3), "some/place")
+        weight = v1.get_variable("weight", (3, 3, 3, 2), use_resource=False)
+        y = tf.nn.relu(tf.nn.conv2d(x, weight, 1, "SAME"))
+        session.run(v1.global_variables_initializer())
+        inputs, outputs = {"pixels": x}, {"seen": y, "total": tf.reduce_sum(y, (1, 2))}
+        v1.saved_model.simple_save(session, os.path.join(folder, "old"), inputs, outputs)
+
+
 def graphs(folder):
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -138,6 +150,7 @@ def graphs(folder):
 def job(request, say):
     keras_files(request["folder"])
     saved_models(request["folder"])
+    old_saved_model(request["folder"])
     graphs(request["folder"])
     return sorted(os.listdir(request["folder"])), None
 

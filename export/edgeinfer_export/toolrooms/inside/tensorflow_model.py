@@ -81,7 +81,7 @@ def convert(opened, opset, shapes):
         renamed.update({tensor: name + "_out" for name, tensor in opened.outputs})
         opened.outputs = [(name + "_out", tensor) for name, tensor in opened.outputs]
     wanted = {
-        tensor: [size if isinstance(size, int) else -1 for size in shapes[name]]
+        tensor: [size if isinstance(size, int) else None for size in shapes[name]]
         for name, tensor in opened.inputs
         if name in shapes
     }

@@ -81,9 +81,11 @@ def from_saved_model(path, shapes):
     check_names(shapes, list(given))
     tensors = {_plain(t.name): t for t in function.inputs if t.dtype != tf.resource}
     inputs = []
-    for name, spec in given.items():
+    for name, spec in sorted(given.items()):  # a signature is a map: it has no order
         # Arguments are named after the signature, with the signature's key before.
         tensor = tensors.get(_plain(spec.name), tensors.get("%s_%s" % (key, name)))
+        if tensor is None:  # TensorFlow 1 named them as it liked, in the keywords' order
+            tensor = dict(zip(function._arg_keywords or (), function.inputs)).get(name)
         if tensor is None:
             raise roomkit.Refusal("the signature's input '%s' is not in the graph" % name)
         fitted(name, spec.shape.as_list() if spec.shape.rank is not None else None, shapes)

@@ -5,6 +5,9 @@ import zipfile
 
 import roomkit
 
+# What runs code that lies in the file: a function as bytes, a pickled module.
+_CODE = ("Lambda", "__lambda__", "TorchModuleWrapper")
+
 
 def open_keras(path, trust, shapes):
     """A Keras model, by the Keras that wrote it: 2 (tf_keras) or 3.
@@ -97,10 +100,12 @@ def check_config(config, library, trust):
     """Refuse code that nobody trusts, and layers that are not Keras's own."""
     code, custom = [], []
     for name, kind, entry in _layers(config):
-        if kind == "Lambda" or _holds_code(entry):
+        if _holds_code(entry):
             code.append("'%s' (%s)" % (name, kind))
         elif not _is_known(kind, entry, library):
             custom.append("'%s' (class %s)" % (name, kind))
+    if not code and _holds_code(config):
+        code.append("inside a layer")
     if code and not trust:
         raise roomkit.Refusal(
             "it holds Python code: %s. Code in a model file can do anything; if you trust where "
@@ -141,7 +146,7 @@ def _holds_code(entry):
     while stack:
         value = stack.pop()
         if isinstance(value, dict):
-            if value.get("class_name") in ("__lambda__", "function") and "lambda" in str(value):
+            if value.get("class_name") in _CODE:
                 return True
             if value.get("function_type") == "lambda" or value.get("output_shape_type") == "lambda":
                 return True
