@@ -1,4 +1,4 @@
-"""Every subprocess starts here: this interpreter, one of our modules, an empty working folder.
+"""Every subprocess starts here: this interpreter or a named one, an empty working folder.
 
 A child never starts in the user's working folder, where `python -m` would import from; fork is
 never used, because a forked ONNX Runtime hangs. What runs first in it is `child_main`, by which no
@@ -60,6 +60,8 @@ class Child:
         bare: whether it needs the standard library alone: it then starts sooner.
         aside: whether it keeps off the processor that this thread is on. Schedulers of virtual
             machines may put a new process beside its parent, where each waits for the other.
+        python: another interpreter that runs it, with its own packages only: nothing of this
+            process's is imported there.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Child:
         environment: Mapping[str, str] | None = None,
         bare: bool = False,
         aside: bool = False,
+        python: Path | None = None,
     ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix=_PREFIX)
         roots = [str(root) for root in _IMPORT_ROOTS]
@@ -87,6 +90,8 @@ class Child:
         limit = [] if memory_bytes is None else ["--memory-limit", str(memory_bytes)]
         if aside:
             limit += ["--not-on", str(_processor())]
+        if python is not None:
+            limit += ["--python", str(python)]
         flags = ["-I", "-S"] if bare else []
         theirs, ours = os.pipe()
         # Closed at the latest when nobody holds this object any more: Ctrl-C may come before

@@ -38,6 +38,8 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # A SIGINT from elsewhere is no reason to end; the parent decides when its children do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if arguments[0] == "--python":
+        _become(arguments[1], arguments[2:])
     sys.argv = arguments
     if not sys.flags.isolated:
         del sys.path[0]  # the folder of this file: its modules would pass for others
@@ -49,6 +51,18 @@ def main() -> None:
         import runpy
 
         runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+
+
+def _become(python: str, arguments: list[str]) -> None:
+    """Become another interpreter: limits and ignored signals stay, our import paths do not."""
+    for name in list(os.environ):
+        if name.startswith("PYTHON") or name in ("VIRTUAL_ENV", "__PYVENV_LAUNCHER__"):
+            del os.environ[name]
+    # What is converted there shall be the same every time: sets keep one order.
+    os.environ["PYTHONHASHSEED"] = "0"
+    way = [] if arguments[0].endswith(".py") else ["-m"]
+    # Without the user's own packages, and without bytecode beside our scripts.
+    os.execv(python, [python, "-s", "-B", *way, *arguments])
 
 
 def _hold(lifeline: int) -> None:

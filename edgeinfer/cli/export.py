@@ -163,7 +163,7 @@ def command(
         elif sizes:
             made = export_at(source, output, sizes[0], options, tell)
         else:
-            made = run_export(source, output, options, tell)
+            made = run_export(source, output, options, tell, lambda text: say(f"edgeinfer: {text}"))
     document = made.to_dict()
     if report is not None:
         write_text(report, _report(document, report))

@@ -20,7 +20,10 @@ _DEFAULT_SIZES: Mapping[str, tuple[int, int]] = {
 }
 _DEFAULT_SIZE = (224, 224)
 # Nodes that hand values on unchanged: the op before them is what computed the output.
-_PASSING = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Transpose")
+_PASSING = (
+    *("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Transpose"),
+    *("QuantizeLinear", "DequantizeLinear"),
+)
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 

@@ -63,6 +63,7 @@ def export(
     embed_nms: bool = False,
     golden: bool = True,
     progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Exported:
     """Turn a trained model into an ONNX file that carries its spec, and prove that it still works.
 
@@ -76,6 +77,7 @@ def export(
             weights, input_shapes, trust_pickle, spec, task, head, labels, embed_preprocess,
             embed_nms, golden: see `ExportOptions`.
         progress: called with the step's name, what is done and what there is to do.
+        say: told what takes long before there are steps: an environment that is built, say.
 
     Raises:
         UsageError: for unknown names, INT8 without calibration data, or output equal to source.
@@ -105,11 +107,15 @@ def export(
         embed_nms=embed_nms,
         golden=golden,
     )
-    return run_export(Path(source), Path(output), options, progress)
+    return run_export(Path(source), Path(output), options, progress, say)
 
 
 def run_export(
-    source: Path, output: Path, options: ExportOptions, progress: Progress | None = None
+    source: Path,
+    output: Path,
+    options: ExportOptions,
+    progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Exported:
     """`export` with its options in one value; the same errors."""
     check_paths(source, output)
@@ -123,6 +129,7 @@ def run_export(
             entry=options.entry,
             input_shapes=options.input_shapes,
             trust_pickle=options.trust_pickle,
+            say=say or _mute,
         )
         opened = open_source_model(request, options.framework)
         return export_opened(request, output, opened, options, tell)
@@ -273,6 +280,10 @@ def check_paths(source: Path, output: Path) -> None:
 
 def _path(given: str | Path | None) -> Path | None:
     return None if given is None else Path(given)
+
+
+def _mute(text: str) -> None:
+    """What is told to a caller who wants nothing told."""
 
 
 def _silent(step: str, done: int, total: int) -> None:

@@ -157,7 +157,7 @@ class Job:
         figures = parity(self.source.reference or Session(self.source.path), file, self.data)
         narrowed = self.options.precision != "fp32"
         if not narrowed:
-            check_fp32(figures)
+            check_fp32(figures, self.source.tolerance)
         told = self._unproven() + self._saturated()
         other = self.openable(made.model, "output.onnx", base=file.parent)
         if isinstance(self.data, PictureCalibration) and can_agree(self.spec.task):

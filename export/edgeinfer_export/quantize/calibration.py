@@ -21,19 +21,23 @@ from edgeinfer.spec import InputSpec, ModelSpec, TensorSpec
 MAX_SAMPLES = 500
 
 
-class Calibration(Protocol):
+class Samples(Protocol):
     """Inputs by number; each is made when it is asked for, so memory stays bounded."""
 
     @property
     def kind(self) -> str:
         """``pictures``, ``arrays`` or ``random``."""
 
-    @property
-    def notes(self) -> tuple[str, ...]: ...
-
     def __len__(self) -> int: ...
 
     def inputs(self, index: int) -> dict[str, Array]: ...
+
+
+class Calibration(Samples, Protocol):
+    """Samples that ranges may be measured on."""
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
 
     def digest(self) -> str:
         """Stands for everything that the inputs depend on."""

@@ -40,6 +40,22 @@ class Request:
     say: Callable[[str], None] = lambda text: None
 
 
+@dataclass(frozen=True)
+class Tolerance:
+    """How far outputs may be from the reference's, as shares of its range.
+
+    The default is for FP32: conversion alone reorders sums, a few units in the seventh digit,
+    grown over the layers.
+
+    Attributes:
+        max: for the value that is furthest away.
+        mean: for all values on average.
+    """
+
+    max: float = 1e-4
+    mean: float = 1e-4
+
+
 class Reference(Protocol):
     """The source as its own framework, or a reader that is independent of ours, computes it."""
 
@@ -81,6 +97,7 @@ class SourceModel:
         spec: what the source says that it expects and means, in the JSON form of `edgeinfer.spec`,
             whole or partial; the rest is guessed. None where it says nothing.
         shapes: input name to a shape that the source is known to take, for open dimensions.
+        tolerance: wider than FP32's where the source itself rounds.
     """
 
     model: onnx.ModelProto
@@ -92,6 +109,7 @@ class SourceModel:
     notes: tuple[str, ...] = ()
     spec: Mapping[str, Any] | None = None
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    tolerance: Tolerance = Tolerance()
 
 
 class Reader(Protocol):

@@ -16,7 +16,7 @@ from edgeinfer.frames import Array
 from edgeinfer.spec import SCHEMA
 from edgeinfer_export.quantize.session import Session
 from edgeinfer_export.sources.sklearn_ranges import rows_in_range
-from edgeinfer_export.steps.verify import FP32_TOLERANCE
+from edgeinfer_export.steps.verify import FP32
 
 INPUT = "input"
 # Read by ONNX Runtime 1.23 and every later one.
@@ -63,7 +63,7 @@ def convert(estimator: Any, path: Path) -> Converted:
             path.write_bytes(model.SerializeToString(deterministic=True))
             apart = _apart(path, rows.astype(dtype), reference)
             worst[dtype] = min(apart, worst.get(dtype, apart))
-            if apart <= FP32_TOLERANCE:
+            if apart <= FP32.max:
                 spec = _spec(estimator, model, dtype)
                 return Converted(spec, reference, (*notes, *_notes(estimator, dtype, worst)))
     if failed is not None and not worst:
