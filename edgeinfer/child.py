@@ -1,4 +1,4 @@
-"""Every subprocess starts here: this interpreter, one of our modules, an empty working folder.
+"""Every subprocess starts here: this interpreter or a named one, an empty working folder.
 
 `python -m` imports from the working folder, so a child never starts in the user's; fork is never
 used, because a forked ONNX Runtime hangs.
@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 _IMPORT_ROOTS = (Path(__file__).resolve().parent.parent,)
 
@@ -38,6 +39,8 @@ class Child:
         pass_fds: file descriptors that stay open in it.
         memory_bytes: limit of its address space, None for none.
         environment: variables that it gets besides this process's own.
+        python: another interpreter that runs it, with its own packages only: nothing of this
+            process's is imported there.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Child:
         pass_fds: Sequence[int] = (),
         memory_bytes: int | None = None,
         environment: Mapping[str, str] | None = None,
+        python: Path | None = None,
     ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="edgeinfer-child-")
         roots = [str(root) for root in _IMPORT_ROOTS]
@@ -61,8 +65,9 @@ class Child:
             "TMPDIR": self._folder.name,
         }
         limit = [] if memory_bytes is None else ["--memory-limit", str(memory_bytes)]
+        other = [] if python is None else ["--python", str(python)]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "edgeinfer.child", *limit, module, *args],
+            [sys.executable, "-m", "edgeinfer.child", *limit, *other, module, *args],
             cwd=self._folder.name,
             env=variables,
             stdin=subprocess.PIPE,
@@ -125,11 +130,22 @@ def _main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Ctrl-C reaches the whole terminal group; the parent decides when its children end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if arguments[0] == "--python":
+        _become(arguments[1], arguments[2:])
     sys.argv = arguments
     if arguments[0].endswith(".py"):
         runpy.run_path(arguments[0], run_name="__main__")
     else:
         runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+
+
+def _become(python: str, arguments: Sequence[str]) -> NoReturn:
+    """Become another interpreter: limits and ignored signals stay, our import paths do not."""
+    for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"):
+        os.environ.pop(name, None)
+    way = [] if arguments[0].endswith(".py") else ["-m"]
+    # Neither PYTHON* variables nor the user's own packages, and no bytecode beside our scripts.
+    os.execv(python, [python, "-E", "-s", "-B", *way, *arguments])
 
 
 if __name__ == "__main__":

@@ -10,14 +10,15 @@ from statistics import median
 from typing import Any
 
 from edgeinfer import cache
+from edgeinfer.child import Child
 from edgeinfer.errors import ProviderError
 from edgeinfer.model import LoadOptions
 from edgeinfer.plan import Choice
+from edgeinfer.remote import Remote
 from edgeinfer.timing import summarize, typical
 from edgeinfer.tune.energy import energy_nj
 from edgeinfer.tune.parity import Answers, rank, read_answers
 from edgeinfer.tune.race import Block, Standing
-from edgeinfer.tune.remote import Remote
 from edgeinfer.tune.worker import options_to
 
 # An engine that may be built takes minutes; anything else that takes so long hangs.
@@ -103,7 +104,7 @@ class Candidate:
             use_plan=False,
             build=build,
         )
-        self._remote = Remote()
+        self._remote = Remote(Child("edgeinfer.tune.worker"))
         self._remote.tell(
             {
                 "do": "open",

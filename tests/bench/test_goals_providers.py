@@ -11,10 +11,11 @@ import pytest
 import edgeinfer
 from edgeinfer import cache
 from edgeinfer.artifact import ModelFile
+from edgeinfer.child import Child
 from edgeinfer.model import LoadOptions
 from edgeinfer.plan import Variant
+from edgeinfer.remote import Remote
 from edgeinfer.tune.candidate import Pace
-from edgeinfer.tune.remote import Remote
 from edgeinfer.tune.space import Space
 from edgeinfer.tune.worker import options_to
 from edgeinfer_bench.goals import __main__ as command
@@ -110,8 +111,8 @@ def test_the_hand_written_script_finds_what_edgeinfer_finds(tmp_path: Path, fram
 
 def test_both_sides_answer_in_processes_of_their_own(tmp_path: Path, frames: Path) -> None:
     path = yolov8n_like(tmp_path, 64)
-    plain = Remote("edgeinfer_bench.peers.plain_detector")
-    user = Remote("edgeinfer_bench.goals.providers.user")
+    plain = Remote(Child("edgeinfer_bench.peers.plain_detector"))
+    user = Remote(Child("edgeinfer_bench.goals.providers.user"))
     try:
         opening = {"options": options_to(LoadOptions()), "cache": str(cache.root().parent)}
         plain.ask({"do": "open", "path": str(path)}, 60)

@@ -21,11 +21,12 @@ import edgeinfer
 import edgeinfer_export
 from edgeinfer import cache
 from edgeinfer.artifact import open_model_file
+from edgeinfer.child import Child
 from edgeinfer.cli.main import main
 from edgeinfer.errors import EdgeInferError, UsageError
 from edgeinfer.model import LoadOptions
+from edgeinfer.remote import Remote, WorkerFailed
 from edgeinfer.tune import TuneOptions, tune
-from edgeinfer.tune.remote import Remote, WorkerFailed
 
 DATA = Path(edgeinfer.__file__).parent / "cli" / "demo_data"
 SHORT = 1.5
@@ -211,7 +212,7 @@ def test_wrong_options_are_usage_errors(given: dict[str, Any], said: str) -> Non
 
 
 def test_a_child_that_dies_hangs_or_refuses_says_why() -> None:
-    remote = Remote()
+    remote = Remote(Child("edgeinfer.tune.worker"))
     try:
         with pytest.raises(WorkerFailed, match="does not exist"):
             remote.ask(

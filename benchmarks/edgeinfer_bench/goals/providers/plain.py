@@ -8,13 +8,14 @@ from pathlib import Path
 from statistics import median
 
 from edgeinfer import cache
+from edgeinfer.child import Child
 from edgeinfer.measure import interleave, ratio
 from edgeinfer.model import LoadOptions
 from edgeinfer.packages import need
 from edgeinfer.providers import PROVIDERS
+from edgeinfer.remote import Remote
 from edgeinfer.timing import format_ns
 from edgeinfer.tune.frames import material
-from edgeinfer.tune.remote import Remote
 from edgeinfer.tune.worker import options_to
 from edgeinfer_bench.goals.context import Context
 from edgeinfer_bench.goals.goal import Goal
@@ -56,7 +57,7 @@ class _Pair:
 
     def __init__(self, item: Subject, stack: ExitStack) -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeinfer-plain-")))
-        self.plain, self.ours = Remote(_PLAIN), Remote(_TUNED)
+        self.plain, self.ours = Remote(Child(_PLAIN)), Remote(Child(_TUNED))
         stack.callback(self.plain.close)
         stack.callback(self.ours.close)
         given = material(folder, item.source, None, None, ())

@@ -1,4 +1,4 @@
-"""The parent's end of a child that holds one candidate."""
+"""The parent's end of a conversation with a child: one JSON document a line, each way."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LAST_LINES = 5
 
 
 class WorkerFailed(EdgeInferError):
-    """A candidate that cannot go on: it refused, died or hung."""
+    """A child that cannot go on: it refused, died or hung."""
 
 
 class Remote:
@@ -27,10 +27,13 @@ class Remote:
 
     Commands are sent by `tell` and their answers taken by `hear`, so that several children can
     open their models at the same time; what is measured is asked one by one.
+
+    Args:
+        child: speaks JSON lines on its stdin and stdout; it ends with this.
     """
 
-    def __init__(self, module: str = "edgeinfer.tune.worker") -> None:
-        self._child = Child(module)
+    def __init__(self, child: Child) -> None:
+        self._child = child
         self._rest = b""
         self._said: deque[str] = deque(maxlen=_LAST_LINES)
         # Whatever it prints is taken away at once: a full pipe would stop it.
