@@ -19,6 +19,8 @@ __all__ = ["SOURCES", "Reader", "Reference", "Request", "SourceModel", "open_sou
 SOURCES: Mapping[str, str] = MappingProxyType(
     {
         "onnx": "edgeinfer_export.sources.onnx",
+        "caffe": "edgeinfer_export.sources.caffe",
+        "darknet": "edgeinfer_export.sources.darknet",
     }
 )
 

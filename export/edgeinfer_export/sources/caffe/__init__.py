@@ -10,7 +10,7 @@ from edgeinfer_export.sources.base import Request, SourceModel
 from edgeinfer_export.sources.caffe.convert import convert
 from edgeinfer_export.sources.caffe.network import read_network, read_weights
 from edgeinfer_export.sources.legacy.files import beside, finish, no_partner, start_of
-from edgeinfer_export.sources.legacy.oracles import OpenCV
+from edgeinfer_export.sources.legacy.witness import opencv
 
 TITLE = "Caffe"
 
@@ -45,18 +45,14 @@ def open_source(request: Request) -> SourceModel:
     layers = read_network(network)
     read_weights(weights, layers)
     converted = convert(layers, network.name, weights.name, request.input_shapes)
-    reference, notes = None, list(converted.notes)
-    if converted.comparable:
-        reference = OpenCV("caffe", (network, weights), converted.inputs, converted.comparable)
-    else:
-        notes.append("OpenCV gives none of its outputs in this form: nothing checks it.")
+    reference, notes = opencv(request, "caffe", (network, weights), converted.comparable)
     return finish(
         request,
         converted.model,
         "caffe",
         (network, weights),
         reference=reference,
-        notes=notes,
+        notes=(*converted.notes, *notes),
     )
 
 
