@@ -20,7 +20,9 @@ SOURCES: Mapping[str, str] = MappingProxyType(
     {
         "onnx": "edgeinfer_export.sources.onnx",
         "caffe": "edgeinfer_export.sources.caffe",
+        "mxnet": "edgeinfer_export.sources.mxnet",
         "darknet": "edgeinfer_export.sources.darknet",
+        "paddle": "edgeinfer_export.sources.paddle",
     }
 )
 

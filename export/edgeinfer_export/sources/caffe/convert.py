@@ -148,5 +148,5 @@ class _Run:
         names = layer.tops[:1] if layer.kind in _DATA else layer.tops
         for number, name in enumerate(names):
             shape = declared[min(number, len(declared) - 1)] if declared else []
-            wanted = input_shape(self.graph, name, shape, self._given, batch_of_one=True)
+            wanted = input_shape(name, shape, self._given, batch_of_one=True)
             self.blobs[name] = self.graph.input(name, wanted)

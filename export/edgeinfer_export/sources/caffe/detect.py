@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgeinfer.frames import Array
 from edgeinfer_export.sources.caffe.network import Layer
 from edgeinfer_export.sources.legacy import ssd
 from edgeinfer_export.sources.legacy.graph import Graph
@@ -46,16 +45,6 @@ def _prior_box(graph: Graph, layer: Layer, inputs: list[str]) -> list[str]:
     return [graph.weight(both, layer.tops[0])]
 
 
-def _constant(graph: Graph, tensor: str) -> Array:
-    """Anchors as numbers: they come from PriorBox layers and Concat, and depend on shapes only."""
-    if tensor in graph.weights:
-        return graph.weights[tensor]
-    node = graph.maker(tensor)
-    if node is None or node.op_type != "Concat":
-        graph.fail(f"its anchors '{tensor}' are no PriorBox layers.")
-    return np.concatenate([_constant(graph, item) for item in node.input], axis=2)
-
-
 def _detection_output(graph: Graph, layer: Layer, inputs: list[str]) -> list[str]:
     fields = layer.part("detection_output")
     if len(inputs) != 3:
@@ -65,7 +54,7 @@ def _detection_output(graph: Graph, layer: Layer, inputs: list[str]) -> list[str
     code = fields.word("code_type", "CORNER")
     if code not in ("CENTER_SIZE", "2"):
         graph.fail(f"its code_type is {code}; CENTER_SIZE is supported.")
-    priors = _constant(graph, inputs[2])
+    priors = graph.constant(inputs[2], "anchors")
     boxes, variances = priors[0, 0].reshape(-1, 4), priors[0, 1].reshape(-1, 4)
     total, classes = len(boxes), fields.integer("num_classes")
     if fields.flag("variance_encoded_in_target"):

@@ -56,6 +56,11 @@ def _swish(graph: Graph, layer: Layer, inputs: list[str]) -> list[str]:
     return [graph.node("Mul", inputs[0], gate, name=layer.tops[0])]
 
 
+def _mish(graph: Graph, layer: Layer, inputs: list[str]) -> list[str]:
+    gate = graph.node("Tanh", graph.node("Softplus", inputs[0]))
+    return [graph.node("Mul", inputs[0], gate, name=layer.tops[0])]
+
+
 def _linear(graph: Graph, tensor: str, scale: float, shift: float) -> str:
     if scale != 1:
         tensor = graph.node("Mul", tensor, graph.weight(scale))
@@ -104,7 +109,9 @@ def _eltwise(graph: Graph, layer: Layer, inputs: list[str]) -> list[str]:
         graph.fail(f"its inputs have different shapes: {shapes}.")
     terms = list(inputs)
     if op == "Add" and factors:
-        terms = [_linear(graph, item, factor, 0) for item, factor in zip(terms, factors)]
+        terms = [
+            _linear(graph, item, factor, 0) for item, factor in zip(terms, factors, strict=True)
+        ]
     result = terms[0]
     for item in terms[1:]:
         result = graph.node(op, result, item, name=layer.tops[0])
@@ -182,9 +189,7 @@ LAYERS: dict[str, Handler] = {
     "Exp": _exp,
     "Log": _log,
     "MVN": _mvn,
-    "Mish": lambda graph, layer, inputs: [
-        graph.node("Mul", inputs[0], graph.node("Tanh", graph.node("Softplus", inputs[0])))
-    ],
+    "Mish": _mish,
     "Power": _power,
     "ReLU": _relu,
     "ReLU6": _clip,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -26,7 +27,7 @@ def _slice(graph: Graph, layer: Layer, inputs: list[str]) -> list[str]:
         if size % count:
             graph.fail(f"{size} values do not divide into {count} parts.")
     edges = [0, *points, size]
-    parts = [after - before for before, after in zip(edges, edges[1:])]
+    parts = [after - before for before, after in itertools.pairwise(edges)]
     if len(parts) != count or min(parts) < 1:
         graph.fail(f"its slice points {points} do not cut {size} values into {count} parts.")
     if count == 1:
@@ -79,8 +80,8 @@ def _crop(graph: Graph, layer: Layer, inputs: list[str]) -> list[str]:
     starts = offsets * len(axes) if len(offsets) == 1 else offsets
     if len(starts) != len(axes) or len(wanted) != len(shape):
         graph.fail(f"its offsets {offsets} do not fit the shape {list(shape)} from axis {axis}.")
-    ends = [start + wanted[item] for start, item in zip(starts, axes)]
-    if any(s < 0 or e > shape[a] for s, e, a in zip(starts, ends, axes)):
+    ends = [start + wanted[item] for start, item in zip(starts, axes, strict=True)]
+    if any(s < 0 or e > shape[a] for s, e, a in zip(starts, ends, axes, strict=True)):
         graph.fail(f"it cuts {starts} to {ends} out of the shape {list(shape)}.")
     bounds = (graph.ints(*starts), graph.ints(*ends), graph.ints(*axes))
     return [graph.node("Slice", inputs[0], *bounds, name=layer.tops[0])]

@@ -76,7 +76,7 @@ def convert(
     declared = [1, *(settings.integer(name) for name in ("channels", "height", "width"))]
     declared[1] = declared[1] or 3
     refuse_unknown_inputs(given, [INPUT])
-    shape = input_shape(graph, INPUT, declared, given, batch_of_one=True)
+    shape = input_shape(INPUT, declared, given, batch_of_one=True)
     net = Net(graph, weights, where)
     graph.input(INPUT, shape)
     height, width = graph.sizes(INPUT)[2:]
@@ -94,9 +94,7 @@ def convert(
         model = graph.model({"output": net.tensors[-1]})
         kind, last = sections[-1].kind, sections[-1].index
         name = _OPENCV_NAMES.get(kind, kind)
-        return Converted(
-            model, INPUT, (height, width), "output", f"{name}_{last}", (), False, ()
-        )
+        return Converted(model, INPUT, (height, width), "output", f"{name}_{last}", (), False, ())
     graph.place = "the detections of all heads"
     if len({graph.shape(rows)[2] for rows in net.boxes}) > 1:
         raise ModelFileError(f"{where}: its detection layers have different numbers of classes.")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from edgeinfer.frames import Array
 from edgeinfer_export.sources.darknet.layers import Net
 from edgeinfer_export.sources.darknet.network import Section
 from edgeinfer_export.sources.legacy.graph import Graph
@@ -40,7 +41,7 @@ def _region(net: Net, section: Section) -> str:
     return _head(net, section, anchors.reshape(-1, 2) * (picture / cells))
 
 
-def _head(net: Net, section: Section, anchors: np.ndarray) -> str:  # type: ignore[type-arg]
+def _head(net: Net, section: Section, anchors: Array) -> str:
     """Rows of centre, size, objectness and class scores.
 
     Args:

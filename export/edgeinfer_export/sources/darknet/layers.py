@@ -73,7 +73,7 @@ def activate(net: Net, section: Section, tensor: str, default: str = "linear") -
     if name == "mish":
         return graph.node("Mul", tensor, graph.node("Tanh", graph.node("Softplus", tensor)))
     known = ", ".join(sorted((*simple, "linear", "leaky", "relu6", "swish", "mish")))
-    graph.fail(f"the activation '{name}' is not supported. Supported: {known}.")
+    return graph.fail(f"the activation '{name}' is not supported. Supported: {known}.")
 
 
 def _size(section: Section, name: str, default: int) -> ops.Pair:

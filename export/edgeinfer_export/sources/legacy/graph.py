@@ -22,6 +22,11 @@ OPSET, IR_VERSION = 17, 8
 _MAX_ELEMENTS = 1 << 30
 # Constants up to this size take part in shape inference.
 _SMALL = 4096
+# Operators on shapes and anchors, which are computed at once where their inputs are constants.
+_FOLDED = frozenset(
+    "Add Cast Concat Div Expand Flatten Gather Max Mul Reshape Slice Squeeze Sub Tile Transpose "
+    "Unsqueeze".split()
+)
 
 
 class Graph:
@@ -129,10 +134,22 @@ class Graph:
                 f"its inputs {shapes} do not fit the operator {op} "
                 f"({str(error).strip().splitlines()[0][:200]})."
             )
+        if given and op in _FOLDED and all(name in self.weights for name in given if name):
+            return self._fold(node, given, made)
         for name in made:
             self._know(name, found[name])
         self._nodes.append(node)
         return made
+
+    def _fold(self, node: onnx.NodeProto, given: Sequence[str], made: Sequence[str]) -> list[str]:
+        """Compute a node of constants: anchors and shapes are wanted as numbers later."""
+        from onnx.reference import ReferenceEvaluator
+
+        values = {name: self.weights[name] for name in given if name}
+        results: Any = ReferenceEvaluator(node).run(None, values)
+        return [
+            self.weight(value, name, value.dtype) for name, value in zip(made, results, strict=True)
+        ]
 
     def reshape(self, tensor: str, shape: Sequence[int], name: str = "") -> str:
         """Give a tensor another shape; -1 is what remains, 0 the input's own."""
@@ -174,9 +191,27 @@ class Graph:
             )
         return size
 
-    def maker(self, tensor: str) -> onnx.NodeProto | None:
-        """The node that makes a tensor; None for inputs and constants."""
-        return next((node for node in self._nodes if tensor in node.output), None)
+    def constant(self, tensor: str, what: str) -> Array:
+        """The value of a tensor that has to be a constant.
+
+        Args:
+            what: what it is for, in the message.
+
+        Raises:
+            ModelFileError: if it is computed from an input.
+        """
+        if tensor not in self.weights:
+            self.fail(
+                f"its {what} '{tensor}' is computed when the model runs; that is not supported."
+            )
+        return self.weights[tensor]
+
+    def is_integer(self, tensor: str) -> bool:
+        """Whether a tensor holds integers."""
+        import onnx
+
+        code = self._types[tensor].tensor_type.elem_type
+        return onnx.helper.tensor_dtype_to_np_dtype(code).kind in "iu"
 
     def rank(self, tensor: str) -> int:
         """How many dimensions a tensor has."""
@@ -207,9 +242,10 @@ class Graph:
             if public in self._types and public not in names:
                 names[public] = self._free(f"{public}_before")
         self._rename(names)
+        used = {name for node in self._nodes for name in node.input}
+        self.inputs = [name for name in self.inputs if name in used]
         values = [onnx.helper.make_value_info(n, self._types[n]) for n in self.inputs]
         results = [onnx.helper.make_value_info(n, self._types[n]) for n in outputs]
-        used = {name for node in self._nodes for name in node.input}
         tensors = [
             onnx.numpy_helper.from_array(value, name)
             for name, value in self.weights.items()

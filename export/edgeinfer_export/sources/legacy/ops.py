@@ -124,15 +124,15 @@ def pool(
     *,
     average: bool = False,
     count_padding: bool = True,
+    count_beyond: bool = False,
     name: str = "",
 ) -> str:
     """Max or average pooling to a given size, whatever rule of rounding that came from.
 
-    A window that reaches over the padded picture's end is cut there: its average is over what is
-    left (Caffe, MXNet and Paddle agree in this).
-
     Args:
         count_padding: whether an average counts the padding as zeros.
+        count_beyond: whether it also counts what reaches over the padded picture's end; Caffe and
+            MXNet cut the window there.
     """
     window.check(graph)
     if min(out_hw) < 1:
@@ -157,7 +157,7 @@ def pool(
     pooled = graph.node(
         "AveragePool", tensor, name=name, pads=pads, count_include_pad=1, **settings
     )
-    if (counts == full).all():
+    if count_beyond or (counts == full).all():
         return pooled
     share = graph.weight((full / counts)[None, None], f"{name}_share")
     return graph.node("Mul", pooled, share, name=name)
@@ -248,9 +248,7 @@ def flatten(graph: Graph, tensor: str, axis: int = 1, end: int = -1, name: str =
     return graph.reshape(tensor, [*kept, -1, *after], name)
 
 
-def dense(
-    graph: Graph, tensor: str, weight: Array, bias: Array | None, *, name: str = ""
-) -> str:
+def dense(graph: Graph, tensor: str, weight: Array, bias: Array | None, *, name: str = "") -> str:
     """A fully connected layer over the last dimension of a matrix.
 
     Args:

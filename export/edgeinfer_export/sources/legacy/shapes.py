@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from edgeinfer.errors import UsageError, suggest
 from edgeinfer_export.sources.base import Shape
-from edgeinfer_export.sources.legacy.graph import Graph
 
 
 def input_shape(
-    graph: Graph,
     name: str,
     declared: Sequence[int],
     given: Mapping[str, Shape],
@@ -26,8 +24,8 @@ def input_shape(
             often carry the batch of training or testing.
 
     Raises:
-        ModelFileError: if the source leaves it open, and the user, too.
-        UsageError: if the user's has another number of dimensions.
+        UsageError: if the source leaves it open, and the user, too, or the user's has another
+            number of dimensions.
     """
     if name in given:
         shape = tuple(given[name])
@@ -41,9 +39,9 @@ def input_shape(
     if batch_of_one and len(shape) > 1:
         shape = (1, *shape[1:])
     if not shape or any(isinstance(size, int) and size < 1 for size in shape):
-        what = f"is {list(shape)}" if shape else "is not written in the model"
-        graph.fail(
-            f"the shape of the input '{name}' {what}: give it with --input-shape "
+        what = f"is {list(shape)} in the model" if shape else "is not written in the model"
+        raise UsageError(
+            f"The shape of the input '{name}' {what}: give it with --input-shape "
             f"{name}:1x3x224x224 (batch, channels, height, width)."
         )
     return shape

@@ -20,7 +20,10 @@ _MOST_PRIORS = 5_000_000
 
 
 def centres(
-    graph: Graph, count_hw: tuple[int, int], step_hw: tuple[float, float], offset_hw: Sequence[float]
+    graph: Graph,
+    count_hw: tuple[int, int],
+    step_hw: tuple[float, float],
+    offset_hw: Sequence[float],
 ) -> Array:
     """Where the anchors of each cell lie: `(H * W, 2)` x and y."""
     if count_hw[0] * count_hw[1] > _MOST_PRIORS:
@@ -72,7 +75,7 @@ class Suppression:
         iou_threshold: above it, the lower score is dropped.
         per_class: most boxes of one class; 0 or less for any number.
         keep: most boxes altogether; 0 or less for the usual number.
-        background: the class that is none; -1 where there is no such class.
+        background: the class that is none; one that does not exist where all are some.
         first_class: the number that the first class in the result has.
     """
 
@@ -134,9 +137,12 @@ def suppress(
             f"belong together, or are no batch of one."
         )
     first = rule.first_class
-    if rule.background >= 0:
+    if 0 <= rule.background < classes:
         if rule.background not in (0, classes - 1) or classes < 2:
-            graph.fail(f"its background is class {rule.background} of {classes}; 0 is supported.")
+            graph.fail(
+                f"its background is class {rule.background} of {classes}; the first and the last "
+                f"are supported."
+            )
         start = 1 if rule.background == 0 else 0
         first += start
         scores = graph.node(

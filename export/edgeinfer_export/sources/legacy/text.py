@@ -73,13 +73,7 @@ class Fields:
 
     def ints(self, name: str) -> list[int]:
         """A repeated field of integers."""
-        found = []
-        for word in self.words(name):
-            try:
-                found.append(int(word, 0))
-            except ValueError:
-                raise self._wrong(name, word, "an integer") from None
-        return found
+        return [int(self._converted(name, word, int)) for word in self.words(name)]
 
     def integer(self, name: str, default: int = 0) -> int:
         """An integer."""
@@ -88,13 +82,7 @@ class Fields:
 
     def floats(self, name: str) -> list[float]:
         """A repeated field of numbers."""
-        found = []
-        for word in self.words(name):
-            try:
-                found.append(float(word.removesuffix("f")))
-            except ValueError:
-                raise self._wrong(name, word, "a number") from None
-        return found
+        return [float(self._converted(name, word, float)) for word in self.words(name)]
 
     def number(self, name: str, default: float = 0.0) -> float:
         """A number."""
@@ -109,6 +97,12 @@ class Fields:
         if word not in _TRUE + _FALSE:
             raise self._wrong(name, word, "true or false")
         return word in _TRUE
+
+    def _converted(self, name: str, word: str, kind: type[int] | type[float]) -> int | float:
+        try:
+            return int(word, 0) if kind is int else float(word.removesuffix("f"))
+        except ValueError:
+            raise self._wrong(name, word, "an integer" if kind is int else "a number") from None
 
     def _wrong(self, name: str, value: str, wanted: str) -> ModelFileError:
         return ModelFileError(f"{self.where}: the field '{name}' is {value!r}, not {wanted}.")

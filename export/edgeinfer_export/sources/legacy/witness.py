@@ -39,23 +39,23 @@ def opencv(
     return _open(request, "opencv4", "opencv_model.py", order, tuple(outputs))
 
 
-def mxnet(request: Request, files: Sequence[Path], outputs: Mapping[str, str]) -> Witness:
+def mxnet(request: Request, files: Sequence[Path], outputs: Mapping[str, int]) -> Witness:
     """MXNet itself.
 
     Args:
         files: the symbol and the parameters.
-        outputs: names of the graph's outputs, to MXNet's.
+        outputs: names of the graph's outputs, to their numbers among the symbol's.
     """
     order = {"files": [str(path.resolve()) for path in files], "outputs": dict(outputs)}
     return _open(request, "mxnet", "mxnet_model.py", order, tuple(outputs))
 
 
-def paddle(request: Request, files: Sequence[Path], outputs: Mapping[str, str]) -> Witness:
+def paddle(request: Request, files: Sequence[Path], outputs: Mapping[str, int]) -> Witness:
     """Paddle Inference.
 
     Args:
         files: the program and its combined parameters; or the folder of both.
-        outputs: names of the graph's outputs, to the program's.
+        outputs: names of the graph's outputs, to their numbers among the program's.
     """
     order = {"files": [str(path.resolve()) for path in files], "outputs": dict(outputs)}
     return _open(request, "paddle", "paddle_model.py", order, tuple(outputs))

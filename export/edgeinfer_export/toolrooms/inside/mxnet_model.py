@@ -18,21 +18,20 @@ def open_model(request, say):
     values = {name.split(":", 1)[-1]: value for name, value in saved.items()}
     aux = symbol.list_auxiliary_states()
     names, wanted = list(request["outputs"]), list(request["outputs"].values())
-    inside = symbol.get_internals()
-    group = mxnet.sym.Group([inside[name] for name in wanted])
+    group = mxnet.sym.Group([symbol[number] for number in wanted])
 
     def run(inputs):
         shapes = {name: value.shape for name, value in inputs.items()}
-        arguments, _, states = group.infer_shape_partial(**shapes)
+        arguments, _, _ = group.infer_shape_partial(**shapes)
         given = {name: mxnet.nd.array(value) for name, value in inputs.items()}
-        for name, shape in zip(group.list_arguments(), arguments):
+        for name, shape in zip(group.list_arguments(), arguments, strict=True):
             if name not in given:
                 given[name] = values[name] if name in values else mxnet.nd.zeros(shape)
         executor = group.bind(
             mxnet.cpu(), given, aux_states={n: values[n] for n in aux if n in values}
         )
         made = executor.forward(is_train=False)
-        return {name: value.asnumpy() for name, value in zip(names, made)}
+        return {name: value.asnumpy() for name, value in zip(names, made, strict=True)}
 
     return {"name": "MXNet %s" % mxnet.__version__}, run
 

@@ -4,12 +4,12 @@ import cv2
 import numpy as np
 import roomkit
 
-_READERS = {"caffe": cv2.dnn.readNetFromCaffe, "darknet": cv2.dnn.readNetFromDarknet}
+_READERS = {"caffe": "readNetFromCaffe", "darknet": "readNetFromDarknet"}
 
 
 def open_model(request, say):
     """Open a network; its outputs are named by the layers that make them."""
-    net = _READERS[request["framework"]](*request["files"])
+    net = getattr(cv2.dnn, _READERS[request["framework"]])(*request["files"])
     net.setPreferableBackend(cv2.dnn.DNN_BACKEND_OPENCV)
     # What it fuses and how it multiplies small matrices is its own business, not the model's.
     net.enableWinograd(False)
@@ -25,9 +25,9 @@ def open_model(request, say):
                 net.setInput(value, name)
         made = net.forward(layers)
         if not grids:
-            return dict(zip(names, made))
+            return dict(zip(names, made, strict=True))
         (picture,) = inputs.values()
-        rows = [_decode(raw, grid, picture.shape[2:]) for raw, grid in zip(made, grids)]
+        rows = [_decode(raw, grid, picture.shape[2:]) for raw, grid in zip(made, grids, strict=True)]
         return {names[0]: np.concatenate(rows, axis=1)}
 
     title = {"caffe": "Caffe", "darknet": "Darknet"}[request["framework"]]

@@ -24,7 +24,7 @@ def open_model(request, say):
         predictor.run()
         return {
             name: predictor.get_output_handle(item).copy_to_cpu()
-            for name, item in zip(names, fetched)
+            for name, item in zip(names, fetched, strict=True)
         }
 
     return {"name": "Paddle %s" % paddle.__version__}, run
