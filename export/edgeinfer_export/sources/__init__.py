@@ -11,9 +11,17 @@ from types import MappingProxyType
 from typing import cast
 
 from edgeinfer.errors import ModelFileError, UsageError, suggest
-from edgeinfer_export.sources.base import Reader, Reference, Request, SourceModel
+from edgeinfer_export.sources.base import Reader, Reference, Request, SourceModel, Tolerance
 
-__all__ = ["SOURCES", "Reader", "Reference", "Request", "SourceModel", "open_source_model"]
+__all__ = [
+    "SOURCES",
+    "Reader",
+    "Reference",
+    "Request",
+    "SourceModel",
+    "Tolerance",
+    "open_source_model",
+]
 
 # Framework to the module that reads it, in the order in which `auto` asks them.
 SOURCES: Mapping[str, str] = MappingProxyType(
@@ -23,6 +31,9 @@ SOURCES: Mapping[str, str] = MappingProxyType(
         "mxnet": "edgeinfer_export.sources.mxnet",
         "darknet": "edgeinfer_export.sources.darknet",
         "paddle": "edgeinfer_export.sources.paddle",
+        "tflite": "edgeinfer_export.sources.tflite",
+        "keras": "edgeinfer_export.sources.keras",
+        "tensorflow": "edgeinfer_export.sources.tensorflow",
     }
 )
 

@@ -40,6 +40,22 @@ class Request:
     say: Callable[[str], None] = lambda text: None
 
 
+@dataclass(frozen=True)
+class Tolerance:
+    """How far outputs may be from the reference's, as shares of its range.
+
+    The default is for FP32: conversion alone reorders sums, a few units in the seventh digit,
+    grown over the layers.
+
+    Attributes:
+        max: for the value that is furthest away.
+        mean: for all values on average.
+    """
+
+    max: float = 1e-4
+    mean: float = 1e-4
+
+
 class Reference(Protocol):
     """The source as its own framework, or a reader that is independent of ours, computes it."""
 
@@ -78,6 +94,7 @@ class SourceModel:
             besides what was converted from it, and then `notes` say so.
         provenance: name to version of what converted it; no times, no paths.
         notes: what was guessed, left out, or tried in vain, for people.
+        tolerance: wider than FP32's where the source itself rounds.
     """
 
     model: onnx.ModelProto
@@ -87,6 +104,7 @@ class SourceModel:
     reference: Reference | None
     provenance: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    tolerance: Tolerance = Tolerance()
 
 
 class Reader(Protocol):

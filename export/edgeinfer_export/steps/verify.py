@@ -13,10 +13,9 @@ from edgeinfer.errors import CheckFailed
 from edgeinfer.frames import Array
 from edgeinfer_export.quantize.calibration import Calibration
 from edgeinfer_export.quantize.session import Session
-from edgeinfer_export.sources.base import Reference
+from edgeinfer_export.sources.base import Reference, Tolerance
 
-# Conversion alone reorders float32 sums: a few units in the seventh digit, grown over the layers.
-FP32_TOLERANCE = 1e-4
+FP32 = Tolerance()
 _MAX_SAMPLES = 16
 
 
@@ -107,22 +106,22 @@ def parity(reference: Reference, output: Path, inputs: Calibration) -> dict[str,
     }
 
 
-def check_fp32(found: Mapping[str, Any]) -> None:
-    """Refuse an FP32 file whose outputs are not the source's.
+def check_fp32(found: Mapping[str, Any], allowed: Tolerance = FP32) -> None:
+    """Refuse a file of the source's own precision whose outputs are not the source's.
 
     Raises:
         CheckFailed: naming the output that is furthest away.
     """
     outputs: Mapping[str, Mapping[str, float]] = found["outputs"]
-    name, worst = max(
-        ((name, figures["max"]) for name, figures in outputs.items()), key=lambda pair: pair[1]
-    )
-    if not worst <= FP32_TOLERANCE:
-        raise CheckFailed(
-            f"The exported model's output '{name}' differs from the source's by {worst:.2g} of its "
-            f"range, more than {FP32_TOLERANCE:g}: the conversion changed the model. Report this "
-            f"with the model, and keep the source."
-        )
+    for kind, most in (("max", allowed.max), ("mean", allowed.mean)):
+        name = max(outputs, key=lambda name: outputs[name][kind])
+        worst = outputs[name][kind]
+        if not worst <= most:
+            raise CheckFailed(
+                f"The exported model's output '{name}' differs from the source's by {worst:.2g} of "
+                f"its range ({kind}), more than {most:g}: the conversion changed the model. Report "
+                f"this with the model, and keep the source."
+            )
 
 
 def sample_numbers(count: int, most: int) -> Sequence[int]:

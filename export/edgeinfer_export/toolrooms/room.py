@@ -70,7 +70,7 @@ class Room:
         self,
         script: str,
         request: Mapping[str, Any],
-        outputs: Sequence[str],
+        outputs: Sequence[str] | None,
         folder: Path,
         say: Callable[[str], None] = lambda text: None,
     ) -> RoomReference:
@@ -78,7 +78,7 @@ class Room:
 
         Args:
             script: as for `run`; its answer holds ``name``, what runs the model.
-            outputs: names of the outputs that it gives.
+            outputs: names of the outputs that it gives; None where its answer lists them.
             folder: for the arrays on their way; it must stay as long as the reference.
 
         Raises:
@@ -87,7 +87,7 @@ class Room:
         remote = self._start(script)
         try:
             answer = self._ask(remote, request, say, _DEFAULT_S)
-            return RoomReference(remote, str(answer["name"]), tuple(outputs), folder, self)
+            return RoomReference(remote, answer, outputs or answer["outputs"], folder, self)
         except BaseException:
             remote.close()
             raise
@@ -129,12 +129,22 @@ class Room:
 
 
 class RoomReference:
-    """A model that stays open in a room; it ends with the last reference to it."""
+    """A model that stays open in a room; it ends with the last reference to it.
+
+    Attributes:
+        answer: what the script said when it had opened it.
+    """
 
     def __init__(
-        self, remote: Remote, name: str, outputs: Sequence[str], folder: Path, room: Room
+        self,
+        remote: Remote,
+        answer: Mapping[str, Any],
+        outputs: Sequence[str],
+        folder: Path,
+        room: Room,
     ) -> None:
-        self.name = name
+        self.name = str(answer["name"])
+        self.answer = answer
         self.outputs = tuple(outputs)
         self._remote, self._room = remote, room
         self._files = (folder / f"{os.urandom(6).hex()}.npz", folder / f"{os.urandom(6).hex()}.npz")
@@ -149,8 +159,7 @@ class RoomReference:
         given, made = self._files
         try:
             # Names of tensors are no names of files: arrays go by number.
-            arrays: dict[str, Any] = {f"a{i}": value for i, value in enumerate(inputs.values())}
-            np.savez(given, **arrays)
+            np.savez(given, *inputs.values())
             order = {
                 "input": str(given),
                 "output": str(made),
@@ -159,7 +168,7 @@ class RoomReference:
             }
             self._room._ask(self._remote, order, lambda text: None, _RUN_S)
             with np.load(made, allow_pickle=False) as loaded:
-                return {name: loaded[f"a{i}"] for i, name in enumerate(self.outputs)}
+                return {name: loaded[f"arr_{i}"] for i, name in enumerate(self.outputs)}
         except OSError as error:
             raise ModelFileError(
                 f"Values cannot be exchanged with {self.name} through {given.parent}: "

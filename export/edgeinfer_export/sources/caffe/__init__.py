@@ -17,8 +17,9 @@ TITLE = "Caffe"
 _NETWORK_ENDINGS = (".prototxt", ".pt.txt", ".prototxt.txt")
 _WEIGHT_ENDINGS = (".caffemodel",)
 _LAYER = re.compile(r"\blayers?\s*\{")
-# The tag of NetParameter.layer, and of .name, with which nearly every file begins.
+# Tags of NetParameter: .name, with which nearly every file begins; .layer; what may stand between.
 _LAYER_TAG, _NAME_TAG = b"\xa2\x06", b"\x0a"
+_AFTER_NAME = (_LAYER_TAG, b"\x12", b"\x1a", b"\x20", b"\x42")
 
 
 def recognizes(path: Path) -> bool:
@@ -31,7 +32,11 @@ def recognizes(path: Path) -> bool:
     if b"\0" not in start:
         text = start.decode("utf-8", "replace")
         return bool(_LAYER.search(text)) and bool(re.search(r"\btype\s*:", text))
-    return start.startswith((_NAME_TAG, _LAYER_TAG)) and _LAYER_TAG in start
+    if start.startswith(_NAME_TAG) and len(start) > 2:
+        # A name in plain text, and then what no other framework's file goes on with.
+        end = 2 + start[1]
+        return start[2:end].isascii() and start[end:].startswith(_AFTER_NAME)
+    return start.startswith(_LAYER_TAG)
 
 
 def open_source(request: Request) -> SourceModel:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgeinfer.errors import ModelFileError
 from edgeinfer_export.sources.base import Reference, Request, SourceModel
+from edgeinfer_export.sources.made import first_bytes, keep
 
 if TYPE_CHECKING:
     import onnx
@@ -56,13 +57,7 @@ def read_text(path: Path) -> str:
 
 def start_of(path: Path, count: int = 4096) -> bytes:
     """The first bytes of a file, nothing where it cannot be read."""
-    try:
-        if not path.is_file():
-            return b""
-        with path.open("rb") as file:
-            return file.read(count)
-    except OSError:
-        return b""
+    return first_bytes(path, count) if path.is_file() else b""
 
 
 def beside(path: Path, endings: Sequence[str]) -> Path | None:
@@ -109,29 +104,16 @@ def finish(
     """Save what was converted and say what it was made from.
 
     Raises:
-        ModelFileError: if the graph is not valid ONNX.
+        ModelFileError: if the graph is no valid ONNX, or the runtime refuses it.
     """
     import onnx
 
-    path = request.folder / "source.onnx"
-    try:
-        onnx.checker.check_model(model)
-        onnx.save(model, str(path))
-    except Exception as error:
-        raise ModelFileError(
-            f"{request.path} does not convert to a valid graph ({_first_line(error)})."
-        ) from error
     return SourceModel(
         model=model,
-        path=path,
+        path=keep(model, request.folder, request.path),
         sha256=hash_of(files),
         framework=framework,
         reference=reference,
         provenance={"onnx": onnx.__version__, **(provenance or {})},
         notes=tuple(notes),
     )
-
-
-def _first_line(error: Any) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0][:300] if text else type(error).__name__

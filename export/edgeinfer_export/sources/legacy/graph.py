@@ -24,8 +24,24 @@ _MAX_ELEMENTS = 1 << 30
 _SMALL = 4096
 # Operators on shapes and anchors, which are computed at once where their inputs are constants.
 _FOLDED = frozenset(
-    "Add Cast Concat Div Expand Flatten Gather Max Mul Reshape Slice Squeeze Sub Tile Transpose "
-    "Unsqueeze".split()
+    [
+        "Add",
+        "Cast",
+        "Concat",
+        "Div",
+        "Expand",
+        "Flatten",
+        "Gather",
+        "Max",
+        "Mul",
+        "Reshape",
+        "Slice",
+        "Squeeze",
+        "Sub",
+        "Tile",
+        "Transpose",
+        "Unsqueeze",
+    ]
 )
 
 

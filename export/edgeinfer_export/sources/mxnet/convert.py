@@ -24,8 +24,14 @@ OPERATORS: Mapping[str, Callable[[Graph, Node], list[str]]] = MappingProxyType(
 )
 # Their last input is the label, which only training has.
 _WITH_LABEL = frozenset(
-    "SoftmaxOutput Softmax LinearRegressionOutput LogisticRegressionOutput MAERegressionOutput "
-    "SVMOutput".split()
+    [
+        "SoftmaxOutput",
+        "Softmax",
+        "LinearRegressionOutput",
+        "LogisticRegressionOutput",
+        "MAERegressionOutput",
+        "SVMOutput",
+    ]
 )
 
 
@@ -119,9 +125,7 @@ def _parts(
     return entries, heads
 
 
-def _needed(
-    entries: Sequence[Mapping[str, Any]], heads: Sequence[tuple[int, int]]
-) -> set[int]:
+def _needed(entries: Sequence[Mapping[str, Any]], heads: Sequence[tuple[int, int]]) -> set[int]:
     """Nodes that the heads depend on, labels left out."""
     found, waiting = set(), [number for number, _ in heads]
     while waiting:

@@ -27,7 +27,9 @@ def open_model(request, say):
         if not grids:
             return dict(zip(names, made, strict=True))
         (picture,) = inputs.values()
-        rows = [_decode(raw, grid, picture.shape[2:]) for raw, grid in zip(made, grids, strict=True)]
+        rows = [
+            _decode(raw, grid, picture.shape[2:]) for raw, grid in zip(made, grids, strict=True)
+        ]
         return {names[0]: np.concatenate(rows, axis=1)}
 
     title = {"caffe": "Caffe", "darknet": "Darknet"}[request["framework"]]

@@ -21,7 +21,6 @@ import json
 import os
 import sys
 import threading
-from typing import Any
 
 
 class Refusal(Exception):
@@ -46,15 +45,12 @@ def _run_files(run, order):
     import numpy
 
     with numpy.load(order["input"], allow_pickle=False) as loaded:
-        inputs = {name: loaded["a%d" % i] for i, name in enumerate(order["names"])}
+        inputs = {name: loaded["arr_%d" % i] for i, name in enumerate(order["names"])}
     outputs = run(inputs)
     missing = [name for name in order["outputs"] if name not in outputs]
     if missing:
         raise Refusal("the source gave no output named %s" % ", ".join(missing))
-    values = {}  # type: Any
-    for i, name in enumerate(order["outputs"]):
-        values["a%d" % i] = numpy.asarray(outputs[name])
-    numpy.savez(order["output"], **values)
+    numpy.savez(order["output"], *[numpy.asarray(outputs[name]) for name in order["outputs"]])
 
 
 def _guarded(speak, function, *args):
