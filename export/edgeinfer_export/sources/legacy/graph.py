@@ -24,7 +24,7 @@ _MAX_ELEMENTS = 1 << 30
 _SMALL = 4096
 # Operators on shapes and anchors, which are computed at once where their inputs are constants.
 _FOLDED = frozenset(
-    [
+    (
         "Add",
         "Cast",
         "Concat",
@@ -41,7 +41,7 @@ _FOLDED = frozenset(
         "Tile",
         "Transpose",
         "Unsqueeze",
-    ]
+    )
 )
 
 
@@ -125,7 +125,9 @@ class Graph:
         """
         import onnx
 
-        made = [self._free(name) for name in outputs]
+        made: list[str] = []
+        for name in outputs:
+            made.append(self._free(name, made))
         given = list(inputs)
         node = onnx.helper.make_node(op, given, made, name=made[0], **attributes)
         types = {name: self._types[name] for name in given if name}
@@ -283,14 +285,13 @@ class Graph:
         self.weights = {names.get(name, name): value for name, value in self.weights.items()}
         self.inputs = [names.get(name, name) for name in self.inputs]
 
-    def _free(self, name: str) -> str:
+    def _free(self, name: str, also: Sequence[str] = ()) -> str:
         """The name, with a number behind it where it is taken."""
-        if name not in self._types:
-            return name
-        number = 1
-        while f"{name}_{number}" in self._types:
+        free, number = name, 0
+        while free in self._types or free in also:
             number += 1
-        return f"{name}_{number}"
+            free = f"{name}_{number}"
+        return free
 
     def _know(self, name: str, kind: onnx.TypeProto) -> None:
         self._types[name] = kind

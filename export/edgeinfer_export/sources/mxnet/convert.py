@@ -24,14 +24,14 @@ OPERATORS: Mapping[str, Callable[[Graph, Node], list[str]]] = MappingProxyType(
 )
 # Their last input is the label, which only training has.
 _WITH_LABEL = frozenset(
-    [
-        "SoftmaxOutput",
-        "Softmax",
+    (
         "LinearRegressionOutput",
         "LogisticRegressionOutput",
         "MAERegressionOutput",
         "SVMOutput",
-    ]
+        "Softmax",
+        "SoftmaxOutput",
+    )
 )
 
 

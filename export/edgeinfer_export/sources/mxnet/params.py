@@ -35,10 +35,10 @@ def read_params(path: Path) -> dict[str, Array]:
     count = reader.number("Q")
     arrays = [reader.array(number) for number in range(count)]
     names = [reader.name() for _ in range(reader.number("Q"))]
-    if len(names) != len(arrays) or not names:
+    if len(names) != len(arrays):
         raise ModelFileError(
-            f"{path.name} has {len(arrays)} arrays and {len(names)} names: it holds no parameters "
-            f"of a network."
+            f"{path.name} has {len(arrays)} arrays and {len(names)} names: it holds a list of "
+            f"arrays, no parameters of a network."
         )
     found = {}
     for name, array in zip(names, arrays, strict=True):
