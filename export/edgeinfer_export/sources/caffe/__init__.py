@@ -50,7 +50,9 @@ def open_source(request: Request) -> SourceModel:
     layers = read_network(network)
     read_weights(weights, layers)
     converted = convert(layers, network.name, weights.name, request.input_shapes)
-    reference, notes = opencv(request, "caffe", (network, weights), converted.comparable)
+    reference, notes = opencv(
+        request, converted.model, "caffe", (network, weights), converted.comparable
+    )
     return finish(
         request,
         converted.model,

@@ -74,6 +74,9 @@ def convert(
         )
     outputs = {name: run.blobs[name] for name in run.made if name not in run.read}
     model = run.graph.model(outputs)
+    if any(layer.kind == "LRN" and layer.part("lrn").number("k", 1) != 1 for layer in layers):
+        # OpenCV takes 1 for the constant k of local response normalization, whatever it is.
+        return Converted(model, tuple(run.graph.inputs), {}, tuple(run.notes))
     comparable = {
         name: run.made[name].name
         for name in outputs

@@ -47,6 +47,7 @@ def open_source(request: Request) -> SourceModel:
         _describe(converted)
     reference, notes = opencv(
         request,
+        converted.model,
         "darknet",
         (network, weights),
         {converted.output: converted.layer},

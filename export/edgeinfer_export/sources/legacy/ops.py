@@ -124,15 +124,13 @@ def pool(
     *,
     average: bool = False,
     count_padding: bool = True,
-    count_beyond: bool = False,
     name: str = "",
 ) -> str:
     """Max or average pooling to a given size, whatever rule of rounding that came from.
 
     Args:
-        count_padding: whether an average counts the padding as zeros.
-        count_beyond: whether it also counts what reaches over the padded picture's end; Caffe and
-            MXNet cut the window there.
+        count_padding: whether an average counts the padding as zeros; what reaches over the padded
+            picture's end is never counted.
     """
     window.check(graph)
     if min(out_hw) < 1:
@@ -157,7 +155,7 @@ def pool(
     pooled = graph.node(
         "AveragePool", tensor, name=name, pads=pads, count_include_pad=1, **settings
     )
-    if count_beyond or (counts == full).all():
+    if (counts == full).all():
         return pooled
     share = graph.weight((full / counts)[None, None], f"{name}_share")
     return graph.node("Mul", pooled, share, name=name)
@@ -273,9 +271,14 @@ def resize(
     mode: str,
     coordinates: str,
     nearest: str = "floor",
+    scale_hw: tuple[float, float] | None = None,
     name: str = "",
 ) -> str:
-    """Resize pictures to a size."""
+    """Resize pictures to a size.
+
+    Args:
+        scale_hw: what a pixel's place is computed with, where the size was rounded after it.
+    """
     if min(out_hw) < 1:
         graph.fail(f"it would give a picture of {out_hw[1]}x{out_hw[0]}.")
     count, channels = graph.shape(tensor)[:2]
@@ -283,12 +286,14 @@ def resize(
         graph.fixed(count, tensor), graph.fixed(channels, tensor), out_hw[0], out_hw[1]
     )
     settings = {"nearest_mode": nearest} if mode == "nearest" else {}
+    target = ["", sizes]
+    if scale_hw is not None:
+        target = [graph.weight((1, 1, *scale_hw)), ""]
     return graph.node(
         "Resize",
         tensor,
         "",
-        "",
-        sizes,
+        *target,
         name=name,
         mode=mode,
         coordinate_transformation_mode=coordinates,

@@ -50,7 +50,7 @@ def open_source(request: Request) -> SourceModel:
         model, notes = keras_layout.convert(symbol, params, symbol_path.name, request.input_shapes)
         return finish(request, model, "mxnet", files, notes=notes)
     converted = convert(symbol, params, symbol_path.name, params_path.name, request.input_shapes)
-    reference, notes = mxnet(request, files, converted.comparable)
+    reference, notes = mxnet(request, converted.model, files, converted.comparable)
     return finish(
         request,
         converted.model,

@@ -52,7 +52,7 @@ def open_source(request: Request) -> SourceModel:
     converted = convert(program, params, request.input_shapes)
     if params_path is None and program_path.name != "__model__":
         opened = files
-    reference, notes = paddle(request, opened, converted.comparable)
+    reference, notes = paddle(request, converted.model, opened, converted.comparable)
     return finish(
         request,
         converted.model,

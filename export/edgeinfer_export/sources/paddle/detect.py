@@ -94,6 +94,7 @@ def _yolo_box(step: Step) -> None:
     sure = graph.node("Sigmoid", found)
     limit = graph.weight(step.number("conf_thresh", 0.01))
     passed = graph.node("Cast", graph.node("GreaterOrEqual", sure, limit), to=1)
+    boxes = graph.node("Mul", boxes, passed)
     scores = graph.node("Mul", graph.node("Sigmoid", scores), graph.node("Mul", sure, passed))
     step.give(graph.reshape(boxes, [1, -1, 4], step.name), "Boxes")
     step.give(graph.reshape(scores, [1, -1, classes]), "Scores")

@@ -129,7 +129,6 @@ def _pooling(step: Step) -> None:
         (out[0], out[1]),
         average=average,
         count_padding=not step.flag("exclusive", True),
-        count_beyond=True,
         name=step.name,
     )
     step.give(made)
@@ -155,12 +154,36 @@ def _affine_channel(step: Step) -> None:
     step.give(graph.node("Add", made, ops.along_axis(graph, shift, 1, rank), name=step.name))
 
 
+def _factors(step: Step, count: int) -> tuple[str, str]:
+    """Learned factors and offsets; ones and zeros where there are none."""
+    scale = step.parameter("Scale") if step.has("Scale") else np.ones(count, np.float32)
+    shift = step.parameter("Bias") if step.has("Bias") else np.zeros(count, np.float32)
+    if scale.size != count or shift.size != count:
+        step.graph.fail(f"it has {scale.size} factors and {shift.size} offsets for {count} values.")
+    return step.graph.weight(scale.reshape(-1)), step.graph.weight(shift.reshape(-1))
+
+
 def _instance_norm(step: Step) -> None:
-    names = [step.one(name) for name in ("X", "Scale", "Bias")]
+    tensor, epsilon = step.one("X"), step.number("epsilon", 1e-5)
+    names = _factors(step, step.graph.sizes(tensor)[1])
+    made = step.graph.node("InstanceNormalization", tensor, *names, name=step.name, epsilon=epsilon)
+    step.give(made, "Y")
+
+
+def _group_norm(step: Step) -> None:
+    """Instance normalization of groups, then factors of each channel."""
+    graph, tensor = step.graph, step.one("X")
+    shape, groups = graph.sizes(tensor), step.integer("groups", 1)
+    if groups < 1 or shape[1] % groups or step.word("data_layout", "NCHW") != "NCHW":
+        graph.fail(f"{shape[1]} channels in {groups} groups, {step.word('data_layout')}.")
+    grouped = graph.reshape(tensor, [shape[0], groups, -1])
+    ones, zeros = graph.weight(np.ones(groups)), graph.weight(np.zeros(groups))
     epsilon = step.number("epsilon", 1e-5)
-    step.give(
-        step.graph.node("InstanceNormalization", *names, name=step.name, epsilon=epsilon), "Y"
-    )
+    made = graph.node("InstanceNormalization", grouped, ones, zeros, epsilon=epsilon)
+    made = graph.reshape(made, shape)
+    columns = [1, shape[1], *[1] * (len(shape) - 2)]
+    scale, shift = (graph.reshape(item, columns) for item in _factors(step, shape[1]))
+    step.give(graph.node("Add", graph.node("Mul", made, scale), shift, name=step.name), "Y")
 
 
 def _layer_norm(step: Step) -> None:
@@ -168,15 +191,11 @@ def _layer_norm(step: Step) -> None:
     axis = step.integer("begin_norm_axis", 1)
     shape = graph.sizes(tensor)[axis:]
     count = int(np.prod(shape))
-    scale = step.parameter("Scale") if step.has("Scale") else np.ones(count, np.float32)
-    shift = step.parameter("Bias") if step.has("Bias") else np.zeros(count, np.float32)
-    if scale.size != count or shift.size != count:
-        graph.fail(f"it has {scale.size} factors for the shape {list(shape)}.")
+    factors = [graph.reshape(item, shape) for item in _factors(step, count)]
     made = graph.node(
         "LayerNormalization",
         tensor,
-        graph.weight(scale.reshape(shape)),
-        graph.weight(shift.reshape(shape)),
+        *factors,
         name=step.name,
         axis=axis,
         epsilon=step.number("epsilon", 1e-5),
@@ -259,17 +278,20 @@ def _lrn(step: Step) -> None:
 OPERATORS: dict[str, Callable[[Step], None]] = {
     "affine_channel": _affine_channel,
     "batch_norm": _batch_norm,
+    "bmm": _matmul,
     "conv2d": _convolution,
     "conv2d_transpose": _deconvolution,
     "depthwise_conv2d": _convolution,
     "depthwise_conv2d_transpose": _deconvolution,
     "fc": _fc,
+    "group_norm": _group_norm,
     "instance_norm": _instance_norm,
     "layer_norm": _layer_norm,
     "lrn": _lrn,
     "matmul": _matmul,
     "matmul_v2": _matmul,
     "mul": _mul,
+    "max_pool2d_with_index": _pooling,
     "pool2d": _pooling,
     "prelu": _prelu,
     "sync_batch_norm": _batch_norm,

@@ -146,16 +146,14 @@ def _reduce(op: str) -> Handler:
     def handler(step: Step) -> None:
         graph, tensor = step.graph, step.one("X")
         rank = graph.rank(tensor)
-        axes = sorted({axis % rank for axis in step.integers("dim", [0])})
-        if step.flag("reduce_all") or step.operator.kind == "mean":
+        axes = sorted({axis % rank for axis in step.integers("dim")})
+        if step.flag("reduce_all") or not axes:
             axes = list(range(rank))
         keep = int(step.flag("keep_dim"))
         if op == "ReduceSum":
             made = graph.node(op, tensor, graph.ints(*axes), name=step.name, keepdims=keep)
         else:
             made = graph.node(op, tensor, name=step.name, axes=axes, keepdims=keep)
-        if not keep and len(axes) == rank and step.operator.kind != "mean":
-            made = graph.reshape(made, [1])
         step.give(made)
 
     return handler
@@ -179,6 +177,40 @@ def _norm(step: Step) -> None:
     step.give(graph.node("Div", tensor, graph.node("Sqrt", shifted), name=step.name))
 
 
+def _p_norm(step: Step) -> None:
+    """The length of vectors."""
+    graph, tensor, order = step.graph, step.one("X"), step.number("porder", 2.0)
+    if order != 2 or step.flag("asvector"):
+        graph.fail(f"its porder is {order:g}; 2 is supported.")
+    keep = int(step.flag("keepdim"))
+    axes = graph.ints(step.integer("axis", -1))
+    total = graph.node("ReduceSum", graph.node("Mul", tensor, tensor), axes, keepdims=keep)
+    step.give(graph.node("Sqrt", total, name=step.name))
+
+
+def _top_k(step: Step) -> None:
+    graph, count = step.graph, step.integer("k", 1)
+    if step.has("K"):
+        count = int(step.parameter("K").reshape(-1)[0])
+    settings = {name: int(step.flag(name, True)) for name in ("largest", "sorted")}
+    axis = step.integer("axis", -1)
+    best, numbers = graph.nodes(
+        "TopK", [step.one("X"), graph.ints(count)], [step.name, "numbers"], axis=axis, **settings
+    )
+    step.give(best)
+    step.give(numbers, "Indices")
+
+
+def _brelu(step: Step) -> None:
+    limits = [step.graph.weight(step.number(*end)) for end in (("t_min", 0.0), ("t_max", 24.0))]
+    step.give(step.graph.node("Clip", step.one("X"), *limits, name=step.name))
+
+
+def _where(step: Step) -> None:
+    names = [step.one(name) for name in ("Condition", "X", "Y")]
+    step.give(step.graph.node("Where", *names, name=step.name))
+
+
 def _sum(step: Step) -> None:
     step.give(step.graph.node("Sum", *step.all("X"), name=step.name))
 
@@ -191,6 +223,11 @@ _PAIRS = {
     "elementwise_mul": "Mul",
     "elementwise_pow": "Pow",
     "elementwise_sub": "Sub",
+    "equal": "Equal",
+    "greater_equal": "GreaterOrEqual",
+    "greater_than": "Greater",
+    "less_equal": "LessOrEqual",
+    "less_than": "Less",
 }
 
 OPERATORS: dict[str, Handler] = {
@@ -199,6 +236,7 @@ OPERATORS: dict[str, Handler] = {
     "arg_max": _arg_max,
     "arg_min": _arg_max,
     "assign": _same,
+    "brelu": _brelu,
     "ceil": _one("Ceil"),
     "clip": _clip,
     "cos": _one("Cos"),
@@ -216,6 +254,7 @@ OPERATORS: dict[str, Handler] = {
     "mean": _reduce("ReduceMean"),
     "mish": _mish,
     "norm": _norm,
+    "p_norm": _p_norm,
     "pow": _pow,
     "reciprocal": _one("Reciprocal"),
     "reduce_max": _reduce("ReduceMax"),
@@ -226,6 +265,7 @@ OPERATORS: dict[str, Handler] = {
     "relu6": _relu6,
     "rsqrt": _rsqrt,
     "scale": _scale,
+    "selu": _one("Selu", alpha=("alpha", 1.6732632), gamma=("scale", 1.0507010)),
     "share_data": _same,
     "sigmoid": _one("Sigmoid"),
     "silu": _swish,
@@ -238,4 +278,7 @@ OPERATORS: dict[str, Handler] = {
     "sum": _sum,
     "swish": _swish,
     "tanh": _one("Tanh"),
+    "top_k": _top_k,
+    "top_k_v2": _top_k,
+    "where": _where,
 }

@@ -113,25 +113,26 @@ def _slice(step: Step) -> None:
     step.give(tensor)
 
 
-def _out_hw(step: Step, tensor: str) -> ops.Pair:
-    """The size that a resize asks for, in the order in which Paddle looks."""
+def _out_hw(step: Step, tensor: str) -> tuple[ops.Pair, tuple[float, float] | None]:
+    """The size that a resize asks for, in the order in which Paddle looks; and its factors."""
     height, width = step.graph.sizes(tensor)[2:]
     sizes = _numbers(step, ("OutSize", "SizeTensor"))
     if sizes and len(sizes) == 2:
-        return sizes[0], sizes[1]
+        return (sizes[0], sizes[1]), None
     scales = step.numbers("scale")
     if step.has("Scale"):
         scales = [float(item) for item in step.parameter("Scale").reshape(-1)]
     if scales and min(scales) > 0:
-        return int(height * scales[0]), int(width * scales[-1])
-    return step.integer("out_h"), step.integer("out_w")
+        return (int(height * scales[0]), int(width * scales[-1])), (scales[0], scales[-1])
+    return (step.integer("out_h"), step.integer("out_w")), None
 
 
 def _resize(step: Step) -> None:
     tensor = step.one("X")
     if step.word("data_layout", "NCHW") != "NCHW" or step.graph.rank(tensor) != 4:
         step.graph.fail("only pictures in the layout NCHW are supported.")
-    size, corners = _out_hw(step, tensor), step.flag("align_corners", True)
+    corners = step.flag("align_corners", True)
+    size, scales = _out_hw(step, tensor)
     mode = "nearest" if step.operator.kind.startswith("nearest") else "linear"
     if mode == "nearest":
         how, rule = ("align_corners", "round_prefer_ceil") if corners else ("asymmetric", "floor")
@@ -139,7 +140,14 @@ def _resize(step: Step) -> None:
         how, rule = "half_pixel" if step.integer("align_mode", 1) == 0 else "asymmetric", ""
         how = "align_corners" if corners else how
     made = ops.resize(
-        step.graph, tensor, size, mode=mode, coordinates=how, nearest=rule, name=step.name
+        step.graph,
+        tensor,
+        size,
+        mode=mode,
+        coordinates=how,
+        nearest=rule,
+        scale_hw=None if corners else scales,
+        name=step.name,
     )
     step.give(made)
 
@@ -168,7 +176,7 @@ def _pad(step: Step) -> None:
 
 
 def _shuffle(step: Step) -> None:
-    groups = step.integer("group", 1)
+    groups = step.integer("group", step.integer("groups", 1))
     step.give(moves.shuffle(step.graph, step.one("X"), groups, step.name))
 
 
@@ -218,6 +226,14 @@ def _fill(step: Step) -> None:
     step.give(step.graph.weight(np.full(shape, value), step.name, dtype))
 
 
+def _range(step: Step) -> None:
+    start, end, by = (step.parameter(name).reshape(-1)[0] for name in ("Start", "End", "Step"))
+    if by == 0 or abs((float(end) - float(start)) / float(by)) > 1e7:
+        step.graph.fail(f"it counts from {start} to {end} by {by}.")
+    values = np.arange(start, end, by, np.asarray(start).dtype)
+    step.give(step.graph.weight(values, step.name, values.dtype))
+
+
 def _assign_value(step: Step) -> None:
     code = step.integer("dtype", 5)
     names = {5: "fp32_values", 2: "int32_values", 3: "int64_values", 0: "bool_values"}
@@ -238,6 +254,7 @@ OPERATORS: dict[str, Callable[[Step], None]] = {
     "bilinear_interp": _resize,
     "bilinear_interp_v2": _resize,
     "cast": _cast,
+    "channel_shuffle": _shuffle,
     "concat": _concat,
     "expand": _expand,
     "expand_v2": _expand,
@@ -252,6 +269,7 @@ OPERATORS: dict[str, Callable[[Step], None]] = {
     "pad2d": _pad,
     "pad3d": _pad,
     "pixel_shuffle": _pixel_shuffle,
+    "range": _range,
     "reshape": _reshape,
     "reshape2": _reshape,
     "shape": _shape,

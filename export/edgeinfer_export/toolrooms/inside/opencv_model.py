@@ -25,7 +25,10 @@ def open_model(request, say):
                 net.setInput(value, name)
         made = net.forward(layers)
         if not grids:
-            return dict(zip(names, made, strict=True))
+            return {
+                name: _shaped(value, request["shapes"][name])
+                for name, value in zip(names, made, strict=True)
+            }
         (picture,) = inputs.values()
         rows = [
             _decode(raw, grid, picture.shape[2:]) for raw, grid in zip(made, grids, strict=True)
@@ -34,6 +37,12 @@ def open_model(request, say):
 
     title = {"caffe": "Caffe", "darknet": "Darknet"}[request["framework"]]
     return {"name": "OpenCV %s (%s importer)" % (cv2.__version__, title)}, run
+
+
+def _shaped(value, shape):
+    """OpenCV keeps dimensions of one, or drops them, where the frameworks do not."""
+    fits = all(isinstance(size, int) for size in shape) and value.size == np.prod(shape)
+    return value.reshape(shape) if fits else value
 
 
 def _map_of(net, grid):
