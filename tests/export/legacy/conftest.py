@@ -10,22 +10,24 @@ import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from edgeinfer.errors import MissingPackageError
 from edgeinfer_export.quantize.session import Session
 from edgeinfer_export.sources import Request, SourceModel, open_source_model
-from edgeinfer_export.sources.legacy import witness
+from edgeinfer_export.sources.legacy import files, witness
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 
 @pytest.fixture(autouse=True)
 def _no_rooms(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No network: an independent reader cannot be installed, unless a test says that it needs it."""
+    """No network: no independent reader can be had, unless a test says that it needs one."""
     if "rooms" not in request.fixturenames:
 
         def unreachable(name: str, say: Callable[[str], None]) -> None:
@@ -33,6 +35,25 @@ def _no_rooms(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
         monkeypatch.setattr(witness, "open_room", unreachable)
     yield
+
+
+@pytest.fixture(autouse=True)
+def _checked_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds of small graphs: each is checked in this process, unless a test wants a child."""
+    if "vetted" in request.fixturenames:
+        return
+
+    def keep(model: onnx.ModelProto, folder: Path, source: Path) -> Path:
+        onnx.checker.check_model(model, full_check=True)
+        onnx.save(model, str(folder / "source.onnx"))
+        return folder / "source.onnx"
+
+    monkeypatch.setattr(files, "keep", keep)
+
+
+@pytest.fixture
+def vetted() -> None:
+    """What is converted is tried in a child process first, as always."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +67,14 @@ class Opener:
         self.folder.mkdir(exist_ok=True)
         return open_source_model(Request(path, self.folder, **request))
 
-    def run(self, path: Path, inputs: Arrays, **request: Any) -> Arrays:
+    def run(
+        self, path: Path, inputs: Arrays | np.ndarray[Any, Any], **request: Any
+    ) -> dict[str, np.ndarray[Any, Any]]:
         """Outputs of the converted model, whose shapes are those that it promises."""
         source = self.source(path, **request)
+        if isinstance(inputs, np.ndarray):
+            (entry,) = source.model.graph.input
+            inputs = {entry.name: inputs}
         found = Session(source.path).run(inputs)
         for value in source.model.graph.output:
             shape = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
@@ -57,9 +83,7 @@ class Opener:
 
     def one(self, path: Path, data: np.ndarray[Any, Any], **request: Any) -> np.ndarray[Any, Any]:
         """The only output for the only input."""
-        source = self.source(path, **request)
-        (entry,) = source.model.graph.input
-        (value,) = self.run(path, {entry.name: data}, **request).values()
+        (value,) = self.run(path, data, **request).values()
         return value
 
 
@@ -188,7 +212,7 @@ def mxnet(tmp_path: Path) -> MxnetMaker:
 
     def make(
         nodes: Sequence[tuple[str, str, Mapping[str, Any], Sequence[str]]],
-        params: Arrays = {},
+        params: Arrays = MappingProxyType({}),
         heads: Sequence[tuple[str, int]] = (),
         form: int = 2,
         settings: str = "attrs",
@@ -281,7 +305,7 @@ def paddle(tmp_path: Path) -> PaddleMaker:
     def make(
         operators: Sequence[tuple[str, Any, Any, Mapping[str, Any]]],
         shape: Sequence[int],
-        params: Arrays = {},
+        params: Arrays = MappingProxyType({}),
         separate: bool = False,
         names: tuple[str, str] = ("__model__", "__params__"),
         outputs: Sequence[str] = ("y",),
@@ -316,3 +340,107 @@ def paddle(tmp_path: Path) -> PaddleMaker:
 @pytest.fixture
 def random() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+def _windows(
+    x: np.ndarray[Any, Any], kernel: tuple[int, int], stride: int, pad: int, out: tuple[int, int]
+) -> Iterator[tuple[int, int, slice, slice]]:
+    for i in range(out[0]):
+        for j in range(out[1]):
+            top, left = i * stride - pad, j * stride - pad
+            rows = slice(max(top, 0), min(top + kernel[0], x.shape[2]))
+            columns = slice(max(left, 0), min(left + kernel[1], x.shape[3]))
+            yield i, j, rows, columns
+
+
+def slow_pool(
+    x: np.ndarray[Any, Any],
+    kernel: int,
+    stride: int,
+    pad: int,
+    out: tuple[int, int],
+    average: str = "",
+) -> np.ndarray[Any, Any]:
+    """Window by window; an average counts the ``valid`` values, or the ``padded`` picture's."""
+    y = np.empty((*x.shape[:2], *out))
+    for i, j, rows, columns in _windows(x, (kernel, kernel), stride, pad, out):
+        part = x[:, :, rows, columns]
+        if not average:
+            y[:, :, i, j] = part.max(axis=(2, 3))
+            continue
+        count = part.shape[2] * part.shape[3]
+        if average == "padded":
+            ends = [
+                min(n * stride - pad + kernel, size + pad) - (n * stride - pad)
+                for n, size in ((i, x.shape[2]), (j, x.shape[3]))
+            ]
+            count = ends[0] * ends[1]
+        y[:, :, i, j] = part.sum(axis=(2, 3)) / count
+    return y
+
+
+def slow_convolution(
+    x: np.ndarray[Any, Any],
+    w: np.ndarray[Any, Any],
+    b: np.ndarray[Any, Any],
+    stride: int = 1,
+    pad: int = 0,
+    groups: int = 1,
+    dilation: int = 1,
+) -> np.ndarray[Any, Any]:
+    """Output by output, tap by tap."""
+    padded = np.pad(x.astype(np.float64), ((0, 0), (0, 0), (pad, pad), (pad, pad)))
+    reach = [(w.shape[axis] - 1) * dilation + 1 for axis in (2, 3)]
+    out = [(padded.shape[axis] - reach[axis - 2]) // stride + 1 for axis in (2, 3)]
+    y = np.zeros((len(x), len(w), *out)) + b[None, :, None, None]
+    share = len(w) // groups
+    for o in range(len(w)):
+        first = o // share * w.shape[1]
+        for c in range(w.shape[1]):
+            for i in range(w.shape[2]):
+                for j in range(w.shape[3]):
+                    rows = slice(i * dilation, i * dilation + (out[0] - 1) * stride + 1, stride)
+                    columns = slice(j * dilation, j * dilation + (out[1] - 1) * stride + 1, stride)
+                    y[:, o] += w[o, c, i, j] * padded[:, first + c, rows, columns]
+    return y
+
+
+def slow_deconvolution(
+    x: np.ndarray[Any, Any], w: np.ndarray[Any, Any], stride: int, pad: int
+) -> np.ndarray[Any, Any]:
+    """Each input value laid out with its kernel."""
+    height, width = ((n - 1) * stride + k for n, k in zip(x.shape[2:], w.shape[2:], strict=True))
+    y = np.zeros((len(x), w.shape[1], height, width))
+    for i in range(x.shape[2]):
+        for j in range(x.shape[3]):
+            laid = np.einsum("nc,cohw->nohw", x[:, :, i, j], w)
+            rows, columns = i * stride, j * stride
+            y[:, :, rows : rows + w.shape[2], columns : columns + w.shape[3]] += laid
+    return y[:, :, pad : height - pad, pad : width - pad]
+
+
+def _sigmoid(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.asarray(1 / (1 + np.exp(-x.astype(np.float64))))
+
+
+def _softmax(x: np.ndarray[Any, Any], axis: int) -> np.ndarray[Any, Any]:
+    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    return np.asarray(e / e.sum(axis=axis, keepdims=True))
+
+
+@pytest.fixture(scope="session")
+def slow() -> SimpleNamespace:
+    """What layers compute, the slow way, independent of any converter."""
+    return SimpleNamespace(
+        pool=slow_pool,
+        convolution=slow_convolution,
+        deconvolution=slow_deconvolution,
+        sigmoid=_sigmoid,
+        softmax=_softmax,
+    )
+
+
+@pytest.fixture(scope="session")
+def wire() -> SimpleNamespace:
+    """Fields of protobuf messages, to damage them on purpose."""
+    return SimpleNamespace(tagged=tagged, varint=varint, weights=caffe_weights)

@@ -227,10 +227,12 @@ def _fill(step: Step) -> None:
 
 
 def _range(step: Step) -> None:
-    start, end, by = (step.parameter(name).reshape(-1)[0] for name in ("Start", "End", "Step"))
-    if by == 0 or abs((float(end) - float(start)) / float(by)) > 1e7:
+    names = ("Start", "End", "Step")
+    dtype = step.parameter("Start").dtype
+    start, end, by = (float(step.parameter(name).reshape(-1)[0]) for name in names)
+    if by == 0 or abs((end - start) / by) > 1e7:
         step.graph.fail(f"it counts from {start} to {end} by {by}.")
-    values = np.arange(start, end, by, np.asarray(start).dtype)
+    values = np.arange(start, end, by).astype(dtype)
     step.give(step.graph.weight(values, step.name, values.dtype))
 
 

@@ -15,7 +15,9 @@ def open_model(request, say):
     """Open a symbol with its parameters."""
     symbol = mxnet.sym.load(request["files"][0])
     saved = mxnet.nd.load(request["files"][1])
-    values = {name.split(":", 1)[-1]: value for name, value in saved.items()}
+    # A file without names is loaded as a list: that of a network without parameters.
+    named = saved.items() if isinstance(saved, dict) else ()
+    values = {name.split(":", 1)[-1]: value for name, value in named}
     aux = symbol.list_auxiliary_states()
     names, wanted = list(request["outputs"]), list(request["outputs"].values())
     group = mxnet.sym.Group([symbol[number] for number in wanted])
