@@ -193,7 +193,7 @@ def slow_boxes(
                     else (np.exp(tw) * aw, np.exp(th) * ah)
                 )
                 scores = soft(np.array(classes)) if softmax else sigmoid(np.array(classes))
-                rows.append((cx, cy, w * aw, h * ah, sigmoid(found), *scores))
+                rows.append((cx, cy, w, h, sigmoid(found), *scores))
     return np.array(rows)[None]
 
 
