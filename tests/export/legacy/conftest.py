@@ -329,7 +329,7 @@ def paddle(tmp_path: Path) -> PaddleMaker:
         if separate:
             for name in ordered:
                 (folder / name).write_bytes(paddle_tensor(params[name]))
-        else:
+        elif params:
             data = b"".join(paddle_tensor(params[name]) for name in ordered)
             (folder / names[1]).write_bytes(data)
         return folder
