@@ -141,11 +141,14 @@ def _main() -> None:
 
 def _become(python: str, arguments: Sequence[str]) -> NoReturn:
     """Become another interpreter: limits and ignored signals stay, our import paths do not."""
-    for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"):
-        os.environ.pop(name, None)
+    for name in list(os.environ):
+        if name.startswith("PYTHON") or name in ("VIRTUAL_ENV", "__PYVENV_LAUNCHER__"):
+            del os.environ[name]
+    # What is converted there shall be the same every time: sets keep one order.
+    os.environ["PYTHONHASHSEED"] = "0"
     way = [] if arguments[0].endswith(".py") else ["-m"]
-    # Neither PYTHON* variables nor the user's own packages, and no bytecode beside our scripts.
-    os.execv(python, [python, "-E", "-s", "-B", *way, *arguments])
+    # Without the user's own packages, and without bytecode beside our scripts.
+    os.execv(python, [python, "-s", "-B", *way, *arguments])
 
 
 if __name__ == "__main__":

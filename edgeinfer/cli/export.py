@@ -105,6 +105,7 @@ def command(
             head=head,
             labels=labels,
             progress=tell,
+            say=lambda text: say(f"edgeinfer: {text}"),
         )
     document = made.to_dict()
     if report is not None:

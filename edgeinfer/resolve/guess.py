@@ -14,7 +14,10 @@ from edgeinfer.spec import TensorSpec, input_fields
 _PICTURE_DTYPES = ("float32", "float16", "float64", "uint8")
 _DEFAULT_SIZES = {"detect": (640, 640), "classify": (224, 224)}
 # Nodes that hand values on unchanged: the op before them is what computed the output.
-_PASSING = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Transpose")
+_PASSING = (
+    *("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Transpose"),
+    *("QuantizeLinear", "DequantizeLinear"),
+)
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 _PREPROCESSING: Mapping[str, Mapping[str, Any]] = {
     "yolov8": {"resize": "letterbox", "color": "rgb"},

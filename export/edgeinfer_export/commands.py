@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from edgeinfer.artifact import precision_of
 from edgeinfer.datasets import Dataset, open_dataset
 from edgeinfer.errors import UsageError
 from edgeinfer.evaluate import check_fit
@@ -62,6 +63,7 @@ def export(
     head: str | None = None,
     labels: str | Path | None = None,
     progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Exported:
     """Turn a trained model into an ONNX file that carries its spec, and prove that it still works.
 
@@ -74,6 +76,7 @@ def export(
         precision, target, calibration, calibration_method, validation, max_drop, framework, entry,
             weights, input_shapes, trust_pickle, spec, task, head, labels: see `ExportOptions`.
         progress: called with the step's name, what is done and what there is to do.
+        say: told what takes long before there are steps: an environment that is built, say.
 
     Raises:
         UsageError: for unknown names, INT8 without calibration data, or output equal to source.
@@ -87,6 +90,10 @@ def export(
         precision=precision,
         target=target,
         framework=framework,
+        entry=entry,
+        weights=_path(weights),
+        input_shapes={name: tuple(shape) for name, shape in input_shapes.items()},
+        trust_pickle=trust_pickle,
         calibration=_path(calibration),
         calibration_method=calibration_method,
         validation=None if validation is None else str(validation),
@@ -96,11 +103,15 @@ def export(
         head=head,
         labels=_path(labels),
     )
-    return run_export(Path(source), Path(output), options, progress)
+    return run_export(Path(source), Path(output), options, progress, say)
 
 
 def run_export(
-    source: Path, output: Path, options: ExportOptions, progress: Progress | None = None
+    source: Path,
+    output: Path,
+    options: ExportOptions,
+    progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Exported:
     """`export` with its options in one value; the same errors."""
     _check_paths(source, output)
@@ -114,6 +125,7 @@ def run_export(
             entry=options.entry,
             input_shapes=options.input_shapes,
             trust_pickle=options.trust_pickle,
+            say=say or _mute,
         )
         opened = open_source_model(request, options.framework)
         return _export(source, output, opened, options, tell)
@@ -122,7 +134,12 @@ def run_export(
 def _export(
     source: Path, output: Path, opened: SourceModel, options: ExportOptions, tell: Progress
 ) -> Exported:
-    check_fp32_source(opened.model)
+    precision = options.precision
+    if precision == "fp32":
+        # What is quantized already stays what it is.
+        precision = precision_of(opened.model)
+    else:
+        check_fp32_source(opened.model)
     found = spec_of(opened, options)
     model = clean(opened.model)
     job = _Job(opened, options, found, model, tell, _inputs(model, found, options), _data(options))
@@ -130,7 +147,7 @@ def _export(
     made, kept = job.make()
     target = options.target if options.precision == "int8" else None
     spec = dataclasses.replace(
-        found, source_sha256=opened.sha256, precision=options.precision, target=target
+        found, source_sha256=opened.sha256, precision=precision, target=target
     )
     stamp(made, spec)
     data = made.SerializeToString(deterministic=True)
@@ -141,7 +158,7 @@ def _export(
     return Exported(
         output=output,
         sha256=hashlib.sha256(data).hexdigest(),
-        precision=options.precision,
+        precision=precision,
         target=target,
         spec=spec,
         parity=figures,
@@ -196,7 +213,7 @@ class _Job:
         self.tell("compare", 0, 1)
         figures = parity(self.source.reference or Session(self.source.path), made, self.data)
         if self.options.precision == "fp32":
-            check_fp32(figures)
+            check_fp32(figures, self.source.tolerance)
         metric: dict[str, Mapping[str, float]] = {"before": {}, "after": {}}
         notes: tuple[str, ...] = ()
         if self.options.precision == "fp32" and self.dataset is None:
@@ -255,6 +272,10 @@ def _check_paths(source: Path, output: Path) -> None:
 
 def _path(given: str | Path | None) -> Path | None:
     return None if given is None else Path(given)
+
+
+def _mute(text: str) -> None:
+    """What is told to a caller who wants nothing told."""
 
 
 def _silent(step: str, done: int, total: int) -> None:

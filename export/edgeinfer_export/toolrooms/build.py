@@ -71,13 +71,17 @@ def _own_fits(spec: RoomSpec) -> bool:
     """Whether every package that counts is installed here in the locked release."""
     locked = dict(_pins(spec.lock))
     for package in spec.own:
-        try:
-            here = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            return False
+        here = _installed(package) or _installed(f"{package}-cpu")
         if here.split(".")[:2] != locked.get(_plain(package), "").split(".")[:2]:
             return False
     return bool(spec.own)
+
+
+def _installed(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def _pins(lock: Path) -> Iterator[tuple[str, str]]:

@@ -7,12 +7,15 @@ measured against.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from edgeinfer.errors import MissingPackageError, ModelFileError, UsageError
+from edgeinfer.spec import METADATA_KEY
 from edgeinfer_export.sources.base import Reference, Request, SourceModel, Tolerance
 from edgeinfer_export.sources.made import first_bytes, keep, sha256_of
 from edgeinfer_export.sources.tflite.convert import Converted, convert
+from edgeinfer_export.sources.tflite.meaning import picture_fields
 from edgeinfer_export.sources.tflite.model import looks_like_tflite, parse
 from edgeinfer_export.toolrooms import open_room
 
@@ -42,13 +45,17 @@ def open_source(request: Request) -> SourceModel:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise ModelFileError("it is bigger than 2 GiB, the limit of the format")
-        converted = convert(parse(path.read_bytes()), request.input_shapes)
+        source = parse(path.read_bytes())
+        converted = convert(source, request.input_shapes)
     except OSError as error:
         raise ModelFileError(f"Cannot read {path}: {error.strerror or error}.") from error
     except UsageError:
         raise
     except ModelFileError as error:
         raise ModelFileError(f"{path} cannot be converted as TensorFlow Lite: {error}.") from error
+    fields = picture_fields(source)
+    if fields is not None:
+        converted.model.metadata_props.add(key=METADATA_KEY, value=json.dumps(fields))
     kept = keep(converted.model, request.folder, path)
     reference, notes = _reference(request, converted)
     return SourceModel(

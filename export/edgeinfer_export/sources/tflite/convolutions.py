@@ -7,7 +7,7 @@ from typing import Any
 from edgeinfer_export.sources.tflite.graph import NCHW, PLAIN, Graph
 from edgeinfer_export.sources.tflite.layouts import Made, known
 from edgeinfer_export.sources.tflite.model import Operator
-from edgeinfer_export.sources.tflite.quantization import weight
+from edgeinfer_export.sources.tflite.quantization import bias, weight
 from edgeinfer_export.sources.tflite.schema import SAME
 
 
@@ -57,10 +57,10 @@ def transpose_conv(graph: Graph, op: Operator) -> Made:
         begins.append(max(0, total) // 2)
         ends.append(max(0, total) - max(0, total) // 2)
         extras.append(max(0, -total))
-    bias = [] if len(op.inputs) < 4 or op.inputs[3] < 0 else [weight(graph, op.inputs[3])]
+    added = [] if len(op.inputs) < 4 or op.inputs[3] < 0 else [bias(graph, op.inputs[3], x, w)]
     name = graph.emit(
         "ConvTranspose",
-        [graph.value(x, NCHW), weight(graph, w, (3, 0, 1, 2)), *bias],
+        [graph.value(x, NCHW), weight(graph, w, (3, 0, 1, 2)), *added],
         kernel_shape=[height, width],
         strides=list(strides),
         pads=begins + ends,
@@ -72,7 +72,7 @@ def transpose_conv(graph: Graph, op: Operator) -> Made:
 def _bias(graph: Graph, op: Operator) -> list[str]:
     if len(op.inputs) < 3 or op.inputs[2] < 0:
         return []
-    return [weight(graph, op.inputs[2])]
+    return [bias(graph, op.inputs[2], op.inputs[0], op.inputs[1])]
 
 
 def _strides(op: Operator) -> tuple[int, int]:
@@ -165,8 +165,8 @@ def fully_connected(graph: Graph, op: Operator) -> Made:
     keep = options is not None and options.flag(2) and len(graph.tensor(x).shape) > 2
     if keep:
         made = graph.emit("MatMul", [name, weight(graph, w, (1, 0))])
-        bias = _bias(graph, op)
-        return [(graph.emit("Add", [made, *bias]) if bias else made, PLAIN)]
+        added = _bias(graph, op)
+        return [(graph.emit("Add", [made, *added]) if added else made, PLAIN)]
     if len(graph.tensor(x).shape) != 2 or graph.tensor(x).shape[1] not in (depth, -1):
         name = graph.emit("Reshape", [name, graph.ints(-1, depth)])
     made = graph.emit("Gemm", [name, weight(graph, w), *_bias(graph, op)], transB=1)
@@ -180,7 +180,7 @@ def batch_matmul(graph: Graph, op: Operator) -> Made:
         rank = len(graph.tensor(index).shape)
         turn = [*range(rank - 2), rank - 1, rank - 2]
         turned = op.options is not None and op.options.flag(slot)
-        if graph.tensor(index).data is not None:
+        if graph.constant(index) is not None:
             names.append(weight(graph, index, turn if turned else None))
         else:
             name = graph.value(index)

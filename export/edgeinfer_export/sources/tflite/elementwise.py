@@ -150,6 +150,11 @@ def cast(graph: Graph, op: Operator) -> Made:
 
 def same_value(graph: Graph, op: Operator) -> Made:
     """QUANTIZE and DEQUANTIZE: values are real everywhere, rounding follows each tensor."""
+    value = graph.constant(op.inputs[0])
+    if value is not None and not graph.tensor(op.outputs[0]).quantized:
+        # Weights that are stored in fewer bits: they stay constants.
+        graph.folded[op.outputs[0]] = value
+        return []
     return [as_made(graph, op.inputs[0])]
 
 

@@ -43,6 +43,7 @@ class Graph:
         self.notes: dict[str, None] = {}  # in order, each once
         self.operator: Operator | None = None
         self.rounds = False  # whether kernels of the source round where this graph does not
+        self.folded: dict[int, Array] = {}  # constants that operators on constants made
         self._values: dict[int, dict[str, str]] = {}
         self._taken: set[str] = set()
         self._constants: dict[bytes, str] = {}
@@ -55,11 +56,14 @@ class Graph:
 
     def constant(self, index: int) -> Array | None:
         """A constant's real values, None for what is computed."""
+        if index in self.folded:
+            return self.folded[index]
         tensor = self.tensors[index]
         stored = tensor.stored
         if stored is None:
             return None
-        if tensor.quantization is None or tensor.dtype == "int32" or stored.dtype.kind == "f":
+        counts = tensor.dtype in ("int32", "int64")  # a bias in units of its layer's products
+        if tensor.quantization is None or counts or stored.dtype.kind == "f":
             return stored.astype(np.float32) if stored.dtype == np.float16 else stored
         return dequantized(stored, tensor)
 

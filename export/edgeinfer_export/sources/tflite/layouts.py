@@ -18,7 +18,7 @@ AXIS_IN_NCHW = {0: 0, 1: 2, 2: 3, 3: 1}
 
 def together(graph: Graph, indexes: Sequence[int]) -> tuple[list[str], str]:
     """Names of several tensors that are combined element by element, and their common layout."""
-    computed = [i for i in indexes if graph.tensor(i).data is None]
+    computed = [i for i in indexes if graph.constant(i) is None]
     layout = PLAIN
     if any(graph.layout_of(i) == NCHW for i in computed) and all(
         len(graph.tensor(i).shape) == 4 or math.prod(graph.tensor(i).shape) == 1 for i in computed
@@ -30,12 +30,11 @@ def together(graph: Graph, indexes: Sequence[int]) -> tuple[list[str], str]:
 def _in_layout(graph: Graph, index: int, layout: str) -> str:
     tensor = graph.tensor(index)
     rank = len(tensor.shape)
-    if tensor.data is None:
+    value = graph.constant(index)
+    if value is None:
         return graph.value(index, layout if rank == 4 else PLAIN)
     if tensor.quantized and (layout == PLAIN or rank == 4):
         return weight(graph, index, TO_NCHW if layout == NCHW else None)
-    value = graph.constant(index)
-    assert value is not None
     if layout == NCHW and 0 < rank <= 4:
         value = value.reshape((1,) * (4 - rank) + value.shape).transpose(TO_NCHW)
     return graph.const(value, tensor.name)

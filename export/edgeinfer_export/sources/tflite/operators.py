@@ -8,6 +8,7 @@ from typing import cast
 
 from edgeinfer_export.sources.tflite import convolutions as c
 from edgeinfer_export.sources.tflite import elementwise as e
+from edgeinfer_export.sources.tflite import recurrent as r
 from edgeinfer_export.sources.tflite import shapes as s
 from edgeinfer_export.sources.tflite import slices as p
 from edgeinfer_export.sources.tflite.elementwise import Handler
@@ -113,6 +114,7 @@ OPERATORS: Mapping[str, Handler] = MappingProxyType(
         "TOPK_V2": p.topk_v2,
         "TRANSPOSE": s.transpose,
         "TRANSPOSE_CONV": c.transpose_conv,
+        "UNIDIRECTIONAL_SEQUENCE_LSTM": r.unidirectional_sequence_lstm,
         "UNPACK": s.unpack,
         "WHERE": p.where_op,
         "ZEROS_LIKE": e.zeros_like,

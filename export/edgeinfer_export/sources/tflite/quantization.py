@@ -23,10 +23,13 @@ def rounded(graph: Graph, index: int, name: str) -> str:
     if found is None or not tensor.quantized:
         return name
     if tensor.dtype == "int16":
-        # 16 bits came to QuantizeLinear with opset 21; they are finer than what they hold.
+        # 16 bits came to QuantizeLinear with opset 21; they are finer than what they hold, but
+        # they end where they end.
         graph.rounds = True
         graph.note("activations of 16 bits are computed in float32")
-        return name
+        step, point = float(found.scale[0]), int(found.zero_point[0])
+        bounds = [graph.real((end - point) * step) for end in (-(1 << 15), (1 << 15) - 1)]
+        return graph.emit("Clip", [name, *bounds], f"{tensor.name}/clipped")
     if found.scale.size > 1:
         raise graph.unsupported(f"'{tensor.name}' has several scales and is no constant")
     scale = graph.const(found.scale.reshape(()), f"{tensor.name}/scale")
@@ -49,8 +52,6 @@ def weight(graph: Graph, index: int, order: Sequence[int] | None = None) -> str:
         return name if order is None else graph.emit("Transpose", [name], perm=list(order))
     axes = tuple(order) if order is not None else tuple(range(value.ndim))
     if not _stays_integer(graph, index):
-        if tensor.quantization is not None and tensor.dtype == "int32":
-            value = value.astype(np.float64) * tensor.quantization.scale
         return graph.const(value.astype(np.float32).transpose(axes), tensor.name)
     found, stored = tensor.quantization, tensor.stored
     assert found is not None and stored is not None
@@ -62,6 +63,29 @@ def weight(graph: Graph, index: int, order: Sequence[int] | None = None) -> str:
     zero = graph.const(found.zero_point.astype(kind).reshape(shape), f"{tensor.name}/zero_point")
     extra = {"axis": axes.index(found.axis)} if several else {}
     return graph.emit("DequantizeLinear", [turned, scale, zero], f"{tensor.name}/real", **extra)
+
+
+def bias(graph: Graph, index: int, x: int, w: int) -> str:
+    """A layer's bias. Integers count in the product of the scales of its input and its weights.
+
+    The kernels go by that product, whatever scale the file writes beside the bias.
+    """
+    tensor = graph.tensor(index)
+    given, weights = graph.tensor(x).quantization, graph.tensor(w).quantization
+    stored = tensor.stored
+    if stored is None or stored.dtype.kind == "f" or given is None or weights is None:
+        return weight(graph, index)
+    scale = (given.scale[0] * weights.scale).astype(np.float32)
+    if stored.dtype != np.int32:
+        return graph.const((stored * scale.astype(np.float64)).astype(np.float32), tensor.name)
+    scale = scale if scale.size > 1 else scale.reshape(())
+    names = [
+        graph.const(stored, tensor.name),
+        graph.const(scale, f"{tensor.name}/scale"),
+        graph.const(np.zeros(scale.shape, np.int32), f"{tensor.name}/zero_point"),
+    ]
+    extra = {"axis": 0} if scale.size > 1 else {}
+    return graph.emit("DequantizeLinear", names, f"{tensor.name}/real", **extra)
 
 
 def _stays_integer(graph: Graph, index: int) -> bool:

@@ -129,7 +129,7 @@ def one_hot(graph: Graph, op: Operator) -> Made:
     axis = -1 if op.options is None else op.options.number(0)
     on, off = (graph.emit("Reshape", [graph.value(i), graph.ints(1)]) for i in op.inputs[2:4])
     values = graph.emit("Concat", [off, on], axis=0)
-    names = [graph.value(op.inputs[0]), int64(graph, op.inputs[1]), values]
+    names = [int64(graph, op.inputs[0]), int64(graph, op.inputs[1]), values]
     return [(graph.emit("OneHot", names, axis=axis), PLAIN)]
 
 

@@ -32,6 +32,7 @@ def open_model(request, say):
                 given.update(zip(request["inputs"], interpreter.get_input_details()))
             for name, value in inputs.items():
                 interpreter.set_tensor(given[name]["index"], stored(given[name], value))
+            interpreter.reset_all_variables()  # each call starts anew, as the ONNX graph does
             interpreter.invoke()
         except (ValueError, RuntimeError) as error:
             raise roomkit.Refusal("LiteRT cannot run the model on these inputs: %s" % error)

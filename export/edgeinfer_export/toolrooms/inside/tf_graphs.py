@@ -43,7 +43,8 @@ def from_keras(model, title, shapes):
     function = infer.get_concrete_function()
     tensors = [t for t in function.inputs if t.dtype != tf.resource][: len(names)]
     outputs = [t for t in function.outputs if t.dtype != tf.resource]
-    called = list(getattr(model, "output_names", None) or [])
+    called = [t._keras_history.operation.name for t in model.outputs] if new else None
+    called = called or list(model.output_names)
     if len(called) != len(outputs) or len(set(called)) != len(called):
         called = ["output%d" % i for i in range(len(outputs))]
     return Opened(
@@ -89,7 +90,7 @@ def from_saved_model(path, shapes):
         inputs.append((name, tensor.name))
     made = function.structured_outputs
     by_value = dict(zip(sorted(made), function.outputs)) if isinstance(made, dict) else {}
-    outputs = [(name, by_value[name].name) for name in made] if by_value else []
+    outputs = [(name, by_value[name].name) for name in sorted(by_value)]
     if not outputs:
         raise roomkit.Refusal("the signature '%s' has no outputs" % key)
     return Opened(function, inputs, outputs, "TensorFlow " + tf.__version__, loaded)
