@@ -14,7 +14,7 @@ _BESIDE = Path(__file__).resolve().parents[2] / "shared" / "realdata"
 # A test may be skipped for these reasons only; any other skip fails the run. What may be missing
 # depends on the environment, which the Makefile names; "" is the one of `make test`.
 _ENVIRONMENT = os.environ.get("EDGEINFER_TEST_ENVIRONMENT", "")
-_ANYWHERE = ("real models and pictures are not at",)
+_ANYWHERE = ("real models and pictures are not at", "tool rooms are not asked for")
 _EXPECTED_SKIPS = {
     "": (*_ANYWHERE, "no NVIDIA GPU", "no OpenVINO"),
     "openvino": (*_ANYWHERE, "no NVIDIA GPU", "no OpenVINO device other than the CPU"),
