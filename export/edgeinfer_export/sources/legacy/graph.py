@@ -155,6 +155,8 @@ class Graph:
         if given and op in _FOLDED and all(name in self.weights for name in given if name):
             return self._fold(node, given, made)
         for name in made:
+            if name not in found:
+                self.fail(f"onnx {onnx.__version__} cannot tell the shape of {op}: update it.")
             self._know(name, found[name])
         self._nodes.append(node)
         return made

@@ -222,6 +222,11 @@ def normalize(
     )
 
 
+def at_least(graph: Graph, one: str, other: str, name: str = "") -> str:
+    """Whether values are not less than others (older onnx infers no shape for GreaterOrEqual)."""
+    return graph.node("Not", graph.node("Less", one, other), name=name)
+
+
 def along_axis(graph: Graph, values: Array, axis: int, rank: int, name: str = "factor") -> str:
     """A constant whose dimensions lie from `axis` on, so that it broadcasts over the rest."""
     axis = axis + rank if axis < 0 else axis

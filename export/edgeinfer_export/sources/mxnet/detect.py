@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgeinfer_export.sources.legacy import ssd
+from edgeinfer_export.sources.legacy import ops, ssd
 from edgeinfer_export.sources.legacy.graph import Graph
 from edgeinfer_export.sources.mxnet.node import Node
 
@@ -62,7 +62,7 @@ def _detection(graph: Graph, node: Node) -> list[str]:
     foreground = graph.node("Slice", scores, *bounds)
     # An anchor counts for its best class only.
     best = graph.node("ReduceMax", foreground, axes=[1], keepdims=1)
-    chosen = graph.node("Cast", graph.node("GreaterOrEqual", foreground, best), to=1)
+    chosen = graph.node("Cast", ops.at_least(graph, foreground, best), to=1)
     foreground = graph.node("Mul", foreground, chosen)
     if attributes.flag("force_suppress"):
         graph.fail("suppression across classes (force_suppress) is not supported.")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgeinfer_export.sources.legacy import ssd
+from edgeinfer_export.sources.legacy import ops, ssd
 from edgeinfer_export.sources.paddle.step import Step
 
 
@@ -93,7 +93,7 @@ def _yolo_box(step: Step) -> None:
         boxes = graph.node("Min", boxes, graph.weight(edges))
     sure = graph.node("Sigmoid", found)
     limit = graph.weight(step.number("conf_thresh", 0.01))
-    passed = graph.node("Cast", graph.node("GreaterOrEqual", sure, limit), to=1)
+    passed = graph.node("Cast", ops.at_least(graph, sure, limit), to=1)
     boxes = graph.node("Mul", boxes, passed)
     scores = graph.node("Mul", graph.node("Sigmoid", scores), graph.node("Mul", sure, passed))
     step.give(graph.reshape(boxes, [1, -1, 4], step.name), "Boxes")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeinfer_export.sources.legacy.ops import at_least
 from edgeinfer_export.sources.paddle.step import Step
 
 Handler = Callable[[Step], None]
@@ -206,6 +207,14 @@ def _brelu(step: Step) -> None:
     step.give(step.graph.node("Clip", step.one("X"), *limits, name=step.name))
 
 
+def _greater_equal(step: Step) -> None:
+    step.give(at_least(step.graph, step.one("X"), step.one("Y"), step.name))
+
+
+def _less_equal(step: Step) -> None:
+    step.give(at_least(step.graph, step.one("Y"), step.one("X"), step.name))
+
+
 def _where(step: Step) -> None:
     names = [step.one(name) for name in ("Condition", "X", "Y")]
     step.give(step.graph.node("Where", *names, name=step.name))
@@ -224,9 +233,7 @@ _PAIRS = {
     "elementwise_pow": "Pow",
     "elementwise_sub": "Sub",
     "equal": "Equal",
-    "greater_equal": "GreaterOrEqual",
     "greater_than": "Greater",
-    "less_equal": "LessOrEqual",
     "less_than": "Less",
 }
 
@@ -246,8 +253,10 @@ OPERATORS: dict[str, Handler] = {
     "exp": _one("Exp"),
     "floor": _one("Floor"),
     "gelu": _gelu,
+    "greater_equal": _greater_equal,
     "hard_sigmoid": _one("HardSigmoid", alpha=("slope", 0.2), beta=("offset", 0.5)),
     "hard_swish": _hard_swish,
+    "less_equal": _less_equal,
     "leaky_relu": _one("LeakyRelu", alpha=("alpha", 0.02)),
     "log": _one("Log"),
     "log_softmax": _softmax,
