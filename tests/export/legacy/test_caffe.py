@@ -380,6 +380,25 @@ def test_a_shape_of_the_user_replaces_that_of_the_file(opener: Any, caffe: Any) 
         opener.source(path, input_shapes={"data": (1, 4, 5)})
 
 
+def test_the_batch_stays_open_where_the_user_names_it(
+    opener: Any, caffe: Any, random: np.random.Generator
+) -> None:
+    weights = {"c": [random.normal(size=(6, 4, 3, 3)), random.normal(size=6)]}
+    weights["f"] = [random.normal(size=(5, 6 * 4 * 3))]
+    text = layer("Convolution", "convolution_param { num_output: 6 kernel_size: 3 }", top="c")
+    text = text.replace('"l"', '"c"')
+    text += layer("Pooling", "pooling_param { kernel_size: 2 stride: 2 }", '"c"', "p")
+    text += layer("Reshape", "reshape_param { shape { dim: 0 dim: -1 } }", '"p"', "r")
+    settings = "inner_product_param { num_output: 5 bias_term: false }"
+    text += layer("InnerProduct", settings, '"r"').replace('"l"', '"f"')
+    path = caffe(text, SHAPE, weights)
+    data = random.normal(size=(3, *SHAPE[1:])).astype(np.float32)
+    three = opener.one(path, data, input_shapes={"data": ("N", *SHAPE[1:])})
+    assert three.shape == (3, 5)
+    for number in range(3):
+        near(three[number : number + 1], opener.one(path, data[number : number + 1]))
+
+
 def test_either_file_may_be_named_and_weights_may_lie_elsewhere(
     opener: Any, caffe: Any, tmp_path: Path, data: Any
 ) -> None:

@@ -19,7 +19,7 @@ def _prior_box(graph: Graph, layer: Layer, inputs: list[str]) -> list[str]:
     fields = layer.part("prior_box")
     if len(inputs) != 2:
         graph.fail(f"it has {len(inputs)} inputs, and needs the map and the picture.")
-    count_hw, picture_hw = (graph.sizes(item)[2:] for item in inputs)
+    count_hw, picture_hw = (graph.hw(item) for item in inputs)
     size = fields.integer("img_size")
     height = fields.integer("img_h", size) or picture_hw[0]
     width = fields.integer("img_w", size) or picture_hw[1]
@@ -78,7 +78,7 @@ def _detection_output(graph: Graph, layer: Layer, inputs: list[str]) -> list[str
         keep=fields.integer("keep_top_k", -1),
         background=fields.integer("background_label_id"),
     )
-    height, width = graph.sizes(graph.inputs[0])[2:]
+    height, width = graph.hw(graph.inputs[0])
     name = layer.tops[0]
     scale = (float(width), float(height))
     return [ssd.suppress(graph, decoded, scores, rule, scale_xy=scale, name=name)]

@@ -25,7 +25,7 @@ def _pooling(graph: Graph, layer: Layer, inputs: list[str]) -> list[str]:
     window.check(graph)
     # Caffe rounds up; its later versions let the file choose.
     ceil = fields.flag("ceil_mode", True) and fields.word("round_mode", "CEIL") in ("CEIL", "0")
-    sizes = graph.sizes(inputs[0])[2:]
+    sizes = graph.hw(inputs[0])
     out = [ops.pooled_size(sizes[i], window, i, ceil, clip=True) for i in (0, 1)]
     return [ops.pool(graph, inputs[0], window, (out[0], out[1]), average=average, name=name)]
 
@@ -40,7 +40,7 @@ def _lrn(graph: Graph, layer: Layer, inputs: list[str]) -> list[str]:
         settings = {"size": size, "alpha": alpha, "beta": beta, "bias": k}
         return [graph.node("LRN", inputs[0], name=name, **settings)]
     window = ops.Window((size, size), pads=(size // 2,) * 4)
-    height, width = graph.sizes(inputs[0])[2:]
+    height, width = graph.hw(inputs[0])
     squares = graph.node("Mul", inputs[0], inputs[0])
     mean = ops.pool(graph, squares, window, (height, width), average=True)
     scaled = graph.node("Mul", mean, graph.weight(alpha))

@@ -54,8 +54,9 @@ def _reshape(graph: Graph, layer: Layer, inputs: list[str]) -> list[str]:
     for number, size in enumerate(dims):
         if size == 0 and start + number >= len(shape):
             graph.fail(f"it keeps dimension {start + number} of the shape {list(shape)}.")
-        wanted.append(graph.fixed(shape[start + number], inputs[0]) if size == 0 else size)
-    around = [graph.fixed(size, inputs[0]) for size in (*shape[:start], *shape[end:])]
+        wanted.append(moves.kept(graph, inputs[0], start + number) if size == 0 else size)
+    around = [moves.kept(graph, inputs[0], axis) for axis in range(start)]
+    around += [graph.fixed(size, inputs[0]) for size in shape[end:]]
     full = [*around[:start], *wanted, *around[start:]]
     return [moves.reshape(graph, inputs[0], full, layer.tops[0])]
 
@@ -112,9 +113,9 @@ def _interp(graph: Graph, layer: Layer, inputs: list[str]) -> list[str]:
     padding = fields.integer("pad_beg") + fields.integer("pad_end")
     if padding:
         graph.fail("pad_beg and pad_end are not supported.")
-    height, width = graph.sizes(inputs[0])[2:]
+    height, width = graph.hw(inputs[0])
     if len(inputs) > 1:
-        height, width = graph.sizes(inputs[1])[2:]
+        height, width = graph.hw(inputs[1])
     elif "height" in fields:
         height, width = fields.integer("height"), fields.integer("width")
     else:
@@ -140,7 +141,7 @@ def _upsample(graph: Graph, layer: Layer, inputs: list[str]) -> list[str]:
     if len(inputs) != 1:
         graph.fail("upsampling by a mask of a pooling layer is not supported.")
     scale = layer.part("upsample").number("scale", 2)
-    height, width = (math.floor(size * scale) for size in graph.sizes(inputs[0])[2:])
+    height, width = (math.floor(size * scale) for size in graph.hw(inputs[0]))
     return [
         ops.resize(
             graph,

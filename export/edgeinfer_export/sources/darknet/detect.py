@@ -55,7 +55,7 @@ def _head(net: Net, section: Section, anchors: Array) -> str:
             f"{count} anchors and {classes} classes need {count * (5 + classes)} channels, the "
             f"layer before it gives {channels}: set its filters."
         )
-    picture_hw = graph.sizes(graph.inputs[0])[2:]
+    picture_hw = graph.hw(graph.inputs[0])
     spread = section.number("scale_x_y", 1.0)
     region, new = section.kind == "region", section.integer("new_coords") > 0
     softmax = region and section.integer("softmax") > 0

@@ -147,7 +147,7 @@ def _maxpool(net: Net, section: Section) -> str:
     before, after = padding // 2, padding - padding // 2
     window = ops.Window((size, size), stride, (before, before, after, after))
     window.check(graph)
-    height, width = graph.sizes(tensor)[2:]
+    height, width = graph.hw(tensor)
     out = [(edge + padding - size) // stride[i] + 1 for i, edge in enumerate((height, width))]
     return ops.pool(graph, tensor, window, (out[0], out[1]), name=f"pool_{section.index}")
 
@@ -220,7 +220,7 @@ def _upsample(net: Net, section: Section) -> str:
     graph, stride = net.graph, section.integer("stride", 2)
     if stride < 1 or section.number("scale", 1) != 1:
         graph.fail(f"stride {stride} with scale {section.word('scale', '1')} is not supported.")
-    height, width = (size * stride for size in graph.sizes(net.last)[2:])
+    height, width = (size * stride for size in graph.hw(net.last))
     return ops.resize(
         graph,
         net.last,

@@ -198,6 +198,17 @@ class Graph:
         shape = self.shape(tensor)
         return tuple(self.fixed(size, tensor) for size in shape)
 
+    def hw(self, tensor: str) -> tuple[int, int]:
+        """Height and width of pictures; how many there are may be open.
+
+        Raises:
+            ModelFileError: if they are no pictures, or one of the two is open.
+        """
+        shape = self.shape(tensor)
+        if len(shape) != 4:
+            self.fail(f"its input has the shape {list(shape)}, and is no picture.")
+        return self.fixed(shape[2], tensor), self.fixed(shape[3], tensor)
+
     def fixed(self, size: int | str, tensor: str) -> int:
         """A dimension that has to be a number.
 

@@ -23,8 +23,14 @@ def concat(graph: Graph, inputs: Sequence[str], axis: int, name: str = "") -> st
     return graph.node("Concat", *inputs, name=name, axis=axis)
 
 
+def kept(graph: Graph, tensor: str, axis: int) -> int:
+    """A dimension that a reshape keeps at its place: its size, or 0 where it is open."""
+    size = graph.shape(tensor)[axis]
+    return 0 if isinstance(size, str) else size
+
+
 def reshape(graph: Graph, tensor: str, wanted: Sequence[int], name: str = "") -> str:
-    """Another shape for the same values; at most one size is -1."""
+    """Another shape for the same values; at most one size is -1, and 0 keeps an open one."""
     shape = graph.shape(tensor)
     numbers = [size for size in wanted if size != -1]
     if all(isinstance(size, int) for size in shape):

@@ -135,7 +135,7 @@ def pool(
     window.check(graph)
     if min(out_hw) < 1:
         graph.fail(f"it would give {out_hw[0]}x{out_hw[1]} values: its window is too big.")
-    in_hw = graph.sizes(tensor)[2:]
+    in_hw = graph.hw(tensor)
     ends = [
         (out_hw[i] - 1) * window.stride[i] + window.kernel[i] - in_hw[i] - window.pads[i]
         for i in (0, 1)

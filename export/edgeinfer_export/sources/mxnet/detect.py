@@ -19,7 +19,7 @@ from edgeinfer_export.sources.mxnet.node import Node
 def _prior(graph: Graph, node: Node) -> list[str]:
     """Anchors `(1, N, 4)`: corners relative to the picture."""
     attributes = node.attributes
-    height, width = graph.sizes(node.inputs[0])[2:]
+    height, width = graph.hw(node.inputs[0])
     sizes, ratios = attributes.numbers("sizes", (1.0,)), attributes.numbers("ratios", (1.0,))
     if min(ratios) <= 0 or min(sizes) <= 0:
         graph.fail(f"its sizes are {sizes}, its ratios {ratios}.")
@@ -72,7 +72,7 @@ def _detection(graph: Graph, node: Node) -> list[str]:
         per_class=attributes.integer("nms_topk", -1),
         keep=attributes.integer("nms_topk", -1),
     )
-    height, width = graph.sizes(graph.inputs[0])[2:]
+    height, width = graph.hw(graph.inputs[0])
     scale = (float(width), float(height))
     return [ssd.suppress(graph, decoded, foreground, rule, scale_xy=scale, name=node.name)]
 

@@ -173,7 +173,7 @@ def _window(
     pads = (0, 0, 0, 0)
     if layer.config.get("padding", "valid") == "same":
         totals = []
-        for axis, size in enumerate(graph.sizes(tensor)[2:]):
+        for axis, size in enumerate(graph.hw(tensor)):
             reach = (kernel[axis] - 1) * dilation[axis] + 1
             out = -(-size // stride[axis])
             totals.append(max(0, (out - 1) * stride[axis] + reach - size))
@@ -238,7 +238,7 @@ def _pooling(net: _Net, layer: _Layer, inputs: list[str]) -> str:
     kernel = _pair(layer.config.get("pool_size", 2))
     stride = _pair(layer.config.get("strides") or kernel)
     window = _window(net.graph, inputs[0], layer, kernel, stride)
-    sizes = net.graph.sizes(inputs[0])[2:]
+    sizes = net.graph.hw(inputs[0])
     out = [ops.pooled_size(sizes[i], window, i, ceil=False, clip=False) for i in (0, 1)]
     average = layer.kind == "AveragePooling2D"
     return ops.pool(

@@ -114,7 +114,7 @@ def _pooling(graph: Graph, node: Node) -> list[str]:
     convention = attributes.word("pooling_convention", "valid")
     if convention not in ("valid", "full"):
         graph.fail(f"its pooling_convention is {convention}; valid and full are supported.")
-    sizes = graph.sizes(tensor)[2:]
+    sizes = graph.hw(tensor)
     if len(sizes) != 2:
         graph.fail(f"its input has the shape {list(graph.shape(tensor))}, and is no picture.")
     ceil = convention == "full"

@@ -196,7 +196,7 @@ def _upsampling(graph: Graph, node: Node) -> list[str]:
             graph, node.inputs[0], weight, None, window, groups=groups, name=node.name
         )
         return [made]
-    height, width = (size * scale for size in graph.sizes(node.inputs[0])[2:])
+    height, width = (size * scale for size in graph.hw(node.inputs[0]))
     parts = [
         ops.resize(graph, item, (height, width), mode="nearest", coordinates="asymmetric")
         for item in node.inputs
@@ -208,14 +208,14 @@ def _upsampling(graph: Graph, node: Node) -> list[str]:
 
 def _bilinear_resize(graph: Graph, node: Node) -> list[str]:
     attributes = node.attributes
-    height, width = graph.sizes(node.inputs[0])[2:]
+    height, width = graph.hw(node.inputs[0])
     if attributes.word("mode", "size") not in ("size", "like"):
         graph.fail(f"its mode is {attributes.word('mode')}; size and like are supported.")
     if "scale_height" in attributes:
         height = int(height * attributes.number("scale_height"))
         width = int(width * attributes.number("scale_width"))
     elif len(node.inputs) > 1:
-        height, width = graph.sizes(node.inputs[1])[2:]
+        height, width = graph.hw(node.inputs[1])
     else:
         height, width = attributes.integer("height", 1), attributes.integer("width", 1)
     corners = attributes.flag("align_corners", True)

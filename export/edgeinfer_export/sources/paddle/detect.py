@@ -16,8 +16,8 @@ from edgeinfer_export.sources.paddle.step import Step
 def _prior_box(step: Step) -> None:
     """Anchors and variances `(H, W, A, 4)`, relative to the picture."""
     graph = step.graph
-    count_hw = graph.sizes(step.one("Input"))[2:]
-    height, width = graph.sizes(step.one("Image"))[2:]
+    count_hw = graph.hw(step.one("Input"))
+    height, width = graph.hw(step.one("Image"))
     smallest, largest = step.numbers("min_sizes"), step.numbers("max_sizes")
     ratios = step.numbers("aspect_ratios", [1.0])
     if not smallest or (largest and len(largest) != len(smallest)) or min(ratios) <= 0:
@@ -111,7 +111,7 @@ def _multiclass_nms(step: Step) -> None:
     )
     scale = None
     if step.flag("normalized", True):
-        height, width = graph.sizes(graph.inputs[0])[2:]
+        height, width = graph.hw(graph.inputs[0])
         scale = (float(width), float(height))
     step.give(ssd.suppress(graph, boxes, scores, rule, scale_xy=scale, name=step.name))
 

@@ -48,7 +48,7 @@ def _window(step: Step, kernel: ops.Pair, tensor: str) -> ops.Window:
     layout = step.word("data_format", "NCHW")
     if layout not in ("NCHW", "AnyLayout"):
         step.graph.fail(f"its data_format is {layout}; NCHW is supported.")
-    sizes = step.graph.sizes(tensor)[2:]
+    sizes = step.graph.hw(tensor)
     if len(sizes) != 2:
         step.graph.fail(f"its input has the shape {list(step.graph.shape(tensor))}.")
     stride, dilation = _pair(step, "strides"), _pair(step, "dilations")
@@ -81,7 +81,7 @@ def _deconvolution(step: Step) -> None:
     extra = step.integers("output_padding") or [0, 0]
     wanted = step.integers("output_size")
     if wanted:
-        sizes = step.graph.sizes(tensor)[2:]
+        sizes = step.graph.hw(tensor)
         for axis in (0, 1):
             reach = (window.kernel[axis] - 1) * window.dilation[axis] + 1
             usual = (sizes[axis] - 1) * window.stride[axis] + reach
@@ -111,7 +111,7 @@ def _pooling(step: Step) -> None:
     if step.flag("global_pooling") or (adaptive and kernel == (1, 1)):
         step.give(ops.pool_whole(graph, tensor, average=average, name=step.name))
         return
-    sizes = graph.sizes(tensor)[2:]
+    sizes = graph.hw(tensor)
     if adaptive:
         if min(kernel) < 1 or sizes[0] % kernel[0] or sizes[1] % kernel[1]:
             graph.fail(f"it pools {list(sizes)} to {list(kernel)}, which do not divide evenly.")

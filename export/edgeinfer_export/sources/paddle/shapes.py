@@ -53,10 +53,13 @@ def _split(step: Step) -> None:
 def _reshape(step: Step) -> None:
     shape = _numbers(step, ("Shape", "ShapeTensor")) or step.integers("shape")
     tensor = step.one("X")
-    own = step.graph.sizes(tensor)
+    own = step.graph.shape(tensor)
     if any(code == 0 and place >= len(own) for place, code in enumerate(shape)):
         step.graph.fail(f"the shape {list(own)} does not become {shape}.")
-    wanted = [own[place] if code == 0 else code for place, code in enumerate(shape)]
+    wanted = [
+        moves.kept(step.graph, tensor, place) if code == 0 else code
+        for place, code in enumerate(shape)
+    ]
     step.give(moves.reshape(step.graph, tensor, wanted, step.name))
 
 
@@ -115,7 +118,7 @@ def _slice(step: Step) -> None:
 
 def _out_hw(step: Step, tensor: str) -> tuple[ops.Pair, tuple[float, float] | None]:
     """The size that a resize asks for, in the order in which Paddle looks; and its factors."""
-    height, width = step.graph.sizes(tensor)[2:]
+    height, width = step.graph.hw(tensor)
     sizes = _numbers(step, ("OutSize", "SizeTensor"))
     if sizes and len(sizes) == 2:
         return (sizes[0], sizes[1]), None
