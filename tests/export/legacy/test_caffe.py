@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeinfer.errors import ModelFileError, UsageError
+from edgeinfer.errors import EdgeInferError, ModelFileError, UsageError
 from edgeinfer_export.sources import caffe as reader
 
 SHAPE = (1, 4, 9, 7)
@@ -521,6 +521,35 @@ def test_noise_in_the_weights_never_crashes(
         weights.write_bytes(damaged.tobytes())
         with contextlib.suppress(ModelFileError):
             opener.source(path)
+
+
+def test_noise_in_the_description_never_crashes(
+    opener: Any, caffe: Any, random: np.random.Generator
+) -> None:
+    path = caffe(detector(), SHAPE, {"boxes": [np.zeros((24, 4, 1, 1)), np.zeros(24)]})
+    content = path.read_bytes()
+    for _ in range(100):
+        damaged = bytearray(content)
+        for place in random.integers(0, len(content), 3):
+            damaged[place] = random.choice(list(b'0123456789-{}"ab:'))
+        path.write_bytes(damaged)
+        with contextlib.suppress(EdgeInferError):
+            opener.source(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('layer { name: "r" type: "ReLU" bottom: "data" }', "it writes nothing"),
+        (
+            layer("Flatten") + layer("ShuffleChannel", bottom='"out"', top="s"),
+            "contradict what it reads",
+        ),
+    ],
+)
+def test_layers_that_make_no_sense_are_named(opener: Any, caffe: Any, text: str, said: str) -> None:
+    with pytest.raises(ModelFileError, match=f"net.prototxt, layer '.' .*{said}"):
+        opener.source(caffe(text, SHAPE))
 
 
 def test_other_files_are_not_taken_for_caffe(tmp_path: Path) -> None:

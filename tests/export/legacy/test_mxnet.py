@@ -388,6 +388,12 @@ def test_what_does_not_fit_is_refused_with_its_place(
         opener.source(path, **GIVEN)
 
 
+def test_a_head_that_does_not_exist_is_refused(opener: Any, mxnet: Any) -> None:
+    path = mxnet([("square", "n", {}, ["data"])], heads=[("n", 3)])
+    with pytest.raises(ModelFileError, match="its head 3 of 'n' does not exist"):
+        opener.source(path, **GIVEN)
+
+
 def test_one_file_without_the_other_is_refused(opener: Any, mxnet: Any, tmp_path: Path) -> None:
     path = mxnet([("square", "n", {}, ["data"])])
     params = tmp_path / "net-0003.params"

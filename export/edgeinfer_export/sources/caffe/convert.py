@@ -65,8 +65,8 @@ def convert(
     """
     run = _Run(Graph(where.partition(".")[0], where), weights, given)
     for layer in layers:
-        run.graph.place = layer.place
-        run.add(layer)
+        with run.graph.converting(layer.place):
+            run.add(layer)
     refuse_unknown_inputs(given, run.graph.inputs)
     if not run.graph.inputs:
         raise ModelFileError(
@@ -114,6 +114,8 @@ class _Run:
                 f"{self._weights} has no weights for it: the two files do not belong together, or "
                 f"one of them is cut off."
             )
+        if not layer.tops:
+            self.graph.fail("it writes nothing (no top): the description is damaged.")
         results = handler(self.graph, layer, self._inputs(layer))
         if len(layer.tops) > len(results):
             self.graph.fail(

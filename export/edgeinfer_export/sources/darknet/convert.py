@@ -81,14 +81,15 @@ def convert(
     graph.input(INPUT, shape)
     height, width = graph.sizes(INPUT)[2:]
     for section in sections:
-        graph.place = section.place
         handler = LAYERS.get(section.kind)
         if handler is None:
+            graph.place = section.place
             graph.fail(
                 f"this type is not supported. Supported: "
                 f"{', '.join(f'[{name}]' for name in sorted(LAYERS))}."
             )
-        net.tensors.append(handler(net, section))
+        with graph.converting(section.place):
+            net.tensors.append(handler(net, section))
     weights.finish(where)
     if not net.boxes:
         model = graph.model({"output": net.tensors[-1]})

@@ -87,9 +87,16 @@ def _folded(net: Net, section: Section, count: int, normalized: bool) -> tuple[A
     bias = net.take(section, count)
     if not normalized:
         return bias, np.ones(count, np.float32)
-    scale, mean, variance = (net.take(section, count).astype(np.float64) for _ in range(3))
-    factor = scale / np.sqrt(np.maximum(variance, 0) + _EPSILON)
-    return (bias - mean * factor).astype(np.float32), factor
+    with np.errstate(all="ignore"):
+        scale, mean, variance = (net.take(section, count).astype(np.float64) for _ in range(3))
+    return _normalized(bias, scale, mean, variance)
+
+
+def _normalized(bias: Array, scale: Array, mean: Array, variance: Array) -> tuple[Array, Array]:
+    # What is damaged may be anything; the graph then computes that, too.
+    with np.errstate(all="ignore"):
+        factor = scale / np.sqrt(np.maximum(variance, 0) + _EPSILON)
+        return (bias - mean * factor).astype(np.float32), factor
 
 
 def _convolutional(net: Net, section: Section) -> str:
@@ -111,7 +118,8 @@ def _convolutional(net: Net, section: Section) -> str:
     bias, factor = _folded(net, section, out, section.integer("batch_normalize") > 0)
     weight = net.take(section, out * (channels // groups) * size * size)
     weight = weight.reshape(out, channels // groups, size, size)
-    weight = (weight * factor[:, None, None, None]).astype(np.float32)
+    with np.errstate(all="ignore"):
+        weight = (weight * factor[:, None, None, None]).astype(np.float32)
     name = f"conv_{section.index}"
     made = ops.convolve(graph, tensor, weight, bias, window, groups=groups, name=name)
     return activate(net, section, made, "logistic")
@@ -130,9 +138,9 @@ def _connected(net: Net, section: Section) -> str:
     weight = weight.reshape(size, out).T if net.weights.transposed else weight.reshape(out, size)
     if section.integer("batch_normalize"):
         scale, mean, variance = (net.take(section, out).astype(np.float64) for _ in range(3))
-        factor = scale / np.sqrt(np.maximum(variance, 0) + _EPSILON)
-        bias = (bias - mean * factor).astype(np.float32)
-        weight = (weight * factor[:, None]).astype(np.float32)
+        bias, factor = _normalized(bias, scale, mean, variance)
+        with np.errstate(all="ignore"):
+            weight = (weight * factor[:, None]).astype(np.float32)
     made = ops.dense(graph, tensor, weight, bias, name=f"connected_{section.index}")
     return activate(net, section, made, "logistic")
 

@@ -114,7 +114,7 @@ class Weights:
         self.name = path.name
         if len(data) < _VERSION_BYTES + 8:
             raise ModelFileError(f"{path.name} has {len(data)} bytes: it is cut off.")
-        major, minor, _ = np.frombuffer(data, "<i4", 3)
+        major, minor, _ = (int(number) for number in np.frombuffer(data, "<i4", 3))
         new = major * 10 + minor >= 2 and major < _NEW_TRANSPOSED and minor < _NEW_TRANSPOSED
         if major < 0 or minor < 0:
             raise ModelFileError(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -43,6 +44,8 @@ _FOLDED = frozenset(
         "Unsqueeze",
     )
 )
+# What Python and NumPy say of numbers and shapes that make no sense.
+_NONSENSE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 class Graph:
@@ -77,6 +80,25 @@ class Graph:
             ModelFileError: naming the file and the place.
         """
         raise ModelFileError(f"{self._where}, {self.place}: {problem}")
+
+    @contextlib.contextmanager
+    def converting(self, place: str) -> Iterator[None]:
+        """Name what is being converted; what it trips over is then the file's fault.
+
+        Layers check what files get wrong in practice. A damaged file can hold any nonsense, such
+        as a picture's layer that reads a vector.
+
+        Raises:
+            ModelFileError: naming the file and the place.
+        """
+        self.place = place
+        try:
+            yield
+        except _NONSENSE as error:
+            raise ModelFileError(
+                f"{self._where}, {place}: its settings contradict what it reads, or are damaged "
+                f"({type(error).__name__}: {str(error)[:100]})."
+            ) from error
 
     def input(self, name: str, shape: Sequence[int | str], dtype: Any = np.float32) -> str:
         """Add an input of the graph."""

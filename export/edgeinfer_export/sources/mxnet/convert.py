@@ -88,6 +88,8 @@ def convert(
     for position, (number, index) in enumerate(heads):
         name = str(entries[number]["name"])
         public = name if name not in outputs else f"{name}_{index}"
+        if not 0 <= index < len(run.results[number]):
+            raise ModelFileError(f"{where}: its head {index} of '{name}' does not exist.")
         outputs[public] = run.results[number][index]
         if entries[number]["op"] in detect.OWN_LAYOUT:
             notes.append(f"'{public}' is [1, N, 6]: corners in pixels of the input, score, class.")
@@ -154,10 +156,14 @@ class _Run:
     def add(self, number: int, entry: Mapping[str, Any]) -> None:
         """Convert a node."""
         op, name = entry["op"], entry["name"]
-        self.graph.place = f"node '{name}' (number {number}, operator {op})"
-        if op == "null":
-            self._variable(number, entry)
-            return
+        with self.graph.converting(f"node '{name}' (number {number}, operator {op})"):
+            if op == "null":
+                self._variable(number, entry)
+            else:
+                self._operator(number, entry)
+
+    def _operator(self, number: int, entry: Mapping[str, Any]) -> None:
+        op, name = entry["op"], entry["name"]
         handler = OPERATORS.get(op)
         if handler is None:
             known = ", ".join(sorted(OPERATORS))
@@ -167,7 +173,7 @@ class _Run:
             if before not in self.needed:
                 continue
             made = self.results[before]
-            if index >= len(made):
+            if not 0 <= index < len(made):
                 self.graph.fail(
                     f"it reads output {index} of '{self.entries[before]['name']}', which is for "
                     f"training only."

@@ -66,8 +66,8 @@ def convert(
     weights = match(graph, _slots(layers), params)
     net = _Net(graph, weights)
     for number, layer in enumerate(layers, 1):
-        graph.place = f"layer '{layer.name}' (number {number}, type {layer.kind})"
-        net.tensors[layer.name] = _convert(net, layer, given)
+        with graph.converting(f"layer '{layer.name}' (number {number}, type {layer.kind})"):
+            net.tensors[layer.name] = _convert(net, layer, given)
     refuse_unknown_inputs(given, graph.inputs)
     note = (
         "the architecture is one of Keras, the parameters are MXNet's: they were matched by shape "

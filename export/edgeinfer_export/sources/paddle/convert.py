@@ -54,14 +54,14 @@ def convert(program: Program, params: Mapping[str, Array], given: Mapping[str, S
     fetched: list[str] = []
     needed = _needed(program.operators)
     for operator in program.operators:
-        graph.place = operator.place
-        if operator.kind == "feed":
-            name = _only(graph, operator.outputs, "Out")
-            tensors[name] = _feed(graph, program, name, given)
-        elif operator.kind == "fetch":
-            fetched.append(_only(graph, operator.inputs, "X"))
-        elif operator.number in needed:
-            _add(graph, operator, tensors, params)
+        with graph.converting(operator.place):
+            if operator.kind == "feed":
+                name = _only(graph, operator.outputs, "Out")
+                tensors[name] = _feed(graph, program, name, given)
+            elif operator.kind == "fetch":
+                fetched.append(_only(graph, operator.inputs, "X"))
+            elif operator.number in needed:
+                _add(graph, operator, tensors, params)
     refuse_unknown_inputs(given, graph.inputs)
     outputs, comparable, notes = {}, {}, []
     for number, name in enumerate(fetched):
