@@ -13,7 +13,11 @@ OPENVINO_EP_VENV ?= .venv-openvino-ep
 OPENVINO_TESTS := tests/openvino $(wildcard tests/runtime/test_providers*.py) \
 	tests/runtime/test_model.py tests/runtime/test_heads.py
 
-.PHONY: demo test check pytest test-openvino test-openvino-ep clean
+# TensorFlow, tf2onnx and LiteRT as the tool rooms pin them: no room is built for these tests.
+TENSORFLOW_VENV ?= .venv-tensorflow
+ROOM_LOCKS := export/edgeinfer_export/toolrooms/locks
+
+.PHONY: demo test check pytest test-openvino test-openvino-ep test-tensorflow clean
 
 demo: $(VENV)/.demo
 	$(BIN)/edgeinfer demo --out $(DEMO_OUT)
@@ -44,6 +48,16 @@ $(OPENVINO_VENV)/.test $(OPENVINO_EP_VENV)/.test: pyproject.toml
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[$(EXTRAS)]"
 	touch $@
 
+test-tensorflow: $(TENSORFLOW_VENV)/.test
+	EDGEINFER_TEST_ENVIRONMENT=tensorflow $(TENSORFLOW_VENV)/bin/python -m pytest tests/tensorflow
+
+$(TENSORFLOW_VENV)/.test: pyproject.toml $(ROOM_LOCKS)/tensorflow.txt $(ROOM_LOCKS)/litert.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[cpu,export,pytest]"
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		-r $(ROOM_LOCKS)/tensorflow.txt -r $(ROOM_LOCKS)/litert.txt
+	touch $@
+
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -60,4 +74,4 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	touch $@ $(VENV)/.test $(VENV)/.demo
 
 clean:
-	rm -rf $(VENV) $(OPENVINO_VENV) $(OPENVINO_EP_VENV) $(DEMO_OUT)
+	rm -rf $(VENV) $(OPENVINO_VENV) $(OPENVINO_EP_VENV) $(TENSORFLOW_VENV) $(DEMO_OUT)

@@ -16,7 +16,8 @@ _BESIDE = Path(__file__).resolve().parents[2] / "shared" / "realdata"
 _ENVIRONMENT = os.environ.get("EDGEINFER_TEST_ENVIRONMENT", "")
 _ANYWHERE = ("real models and pictures are not at", "tool rooms are not asked for")
 _EXPECTED_SKIPS = {
-    "": (*_ANYWHERE, "no NVIDIA GPU", "no OpenVINO"),
+    "": (*_ANYWHERE, "no NVIDIA GPU", "no OpenVINO", "no TensorFlow here"),
+    "tensorflow": _ANYWHERE,
     "openvino": (*_ANYWHERE, "no NVIDIA GPU", "no OpenVINO device other than the CPU"),
     # tests/gpu/setup.sh says what must run; what it leaves open may be missing.
     "gpu": (*_ANYWHERE, "not asked for"),

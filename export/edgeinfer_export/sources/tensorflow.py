@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgeinfer.errors import ModelFileError
 from edgeinfer_export.sources.base import Request, SourceModel
+from edgeinfer_export.sources.canonical import canonical
 from edgeinfer_export.sources.made import first_bytes, keep, sha256_of
 from edgeinfer_export.toolrooms import open_room
 
@@ -79,6 +80,7 @@ def converted(request: Request, path: Path, kind: str, framework: str) -> Source
         raise ModelFileError(f"{path} cannot be converted: {error}") from error
     model = onnx.load(str(made))
     os.unlink(made)
+    canonical(model)
     return SourceModel(
         model,
         keep(model, request.folder, path),

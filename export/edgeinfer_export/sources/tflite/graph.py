@@ -109,6 +109,8 @@ class Graph:
     def _turned(self, index: int, name: str, layout: str) -> str:
         """Transpose; where that moves nothing, reshape, which costs nothing."""
         tensor = self.tensors[index]
+        if len(tensor.shape) != 4:
+            raise self.unsupported(f"'{tensor.name}' is a picture, and has no four axes")
         _, height, width, channels = tensor.shape
         turned = f"{tensor.name}/{layout}"
         if channels == 1 or (height == 1 and width == 1):
@@ -171,7 +173,8 @@ class Graph:
 
     def unsupported(self, why: str) -> Unsupported:
         """The error that names the operator and its place."""
-        assert self.operator is not None
+        if self.operator is None:
+            return Unsupported(f"the ends of the graph do not fit it: {why}")
         return Unsupported(f"{self.operator.name} ({self.operator.place}) is not supported: {why}")
 
     def note(self, text: str) -> None:
