@@ -15,9 +15,10 @@ OPENVINO_TESTS := tests/openvino $(wildcard tests/runtime/test_providers*.py) \
 
 # TensorFlow, tf2onnx and LiteRT as the tool rooms pin them: no room is built for these tests.
 TENSORFLOW_VENV ?= .venv-tensorflow
+LEGACY_ROOMS ?= .cache/rooms
 ROOM_LOCKS := export/edgeinfer_export/toolrooms/locks
 
-.PHONY: demo test check pytest test-openvino test-openvino-ep test-tensorflow clean
+.PHONY: demo test check pytest test-openvino test-openvino-ep test-tensorflow test-legacy clean
 
 demo: $(VENV)/.demo
 	$(BIN)/edgeinfer demo --out $(DEMO_OUT)
@@ -47,6 +48,10 @@ $(OPENVINO_VENV)/.test $(OPENVINO_EP_VENV)/.test: pyproject.toml
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[$(EXTRAS)]"
 	touch $@
+
+# OpenCV 4, MXNet and Paddle in tool rooms, which are built on first use and stay.
+test-legacy: $(VENV)/.test
+	EDGEINFER_TEST_ROOMS=$(CURDIR)/$(LEGACY_ROOMS) $(BIN)/python -m pytest tests/export/legacy
 
 test-tensorflow: $(TENSORFLOW_VENV)/.test
 	EDGEINFER_TEST_ENVIRONMENT=tensorflow $(TENSORFLOW_VENV)/bin/python -m pytest tests/tensorflow
