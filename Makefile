@@ -33,7 +33,7 @@ TESTS_tensorflow := tests/tensorflow
 ROOM_LOCKS := export/edgeinfer_export/toolrooms/locks
 LOCKS_tensorflow := -r $(ROOM_LOCKS)/tensorflow.txt -r $(ROOM_LOCKS)/litert.txt
 
-.PHONY: demo test check pytest nncf clean
+.PHONY: demo test check pytest test-legacy nncf clean
 
 demo: $(VENV)/.demo
 	$(BIN)/edgeinfer demo --out $(DEMO_OUT)
@@ -48,6 +48,10 @@ check: $(VENV)/.dev
 
 pytest: $(VENV)/.test
 	$(BIN)/python -m pytest
+
+# OpenCV 4, MXNet and Paddle in tool rooms, which are built on first use and stay.
+test-legacy: $(VENV)/.test
+	EDGEINFER_TEST_ROOMS=$(CURDIR)/.cache/rooms $(BIN)/python -m pytest tests/export/legacy
 
 test-%: .venv-%/.test
 	EDGEINFER_TEST_ENVIRONMENT=$(or $(NAME_$*),$*) .venv-$*/bin/python -m pytest $(TESTS_$*)
@@ -83,6 +87,6 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	touch $@ $(VENV)/.test $(VENV)/.demo
 
 clean:
-	rm -rf .venv .venv-* $(DEMO_OUT)
+	rm -rf .venv .venv-* .cache $(DEMO_OUT)
 
 .PRECIOUS: .venv-%/.test
