@@ -21,7 +21,11 @@ from edgeinfer_export.options import ExportOptions
 from edgeinfer_export.quantize.calibration import Calibration, PictureCalibration
 from edgeinfer_export.steps.clean import clean
 from edgeinfer_export.steps.nms import HEADS, embed_nms
-from edgeinfer_export.steps.verify import sample_numbers
+from edgeinfer_export.steps.verify import (
+    FP32_TOLERANCE,
+    LEAST_SPAN_OF_SCORES,
+    sample_numbers,
+)
 
 if TYPE_CHECKING:
     import onnx
@@ -155,7 +159,9 @@ def _same_values(wanted: Array, got: Array) -> bool:
         return np.array_equal(wanted, got)
     wanted, got = wanted.astype(np.float64), got.astype(np.float64)
     span = float(np.ptp(wanted)) if wanted.size else 0.0
-    return bool(np.abs(wanted - got).max(initial=0.0) <= 1e-4 * (span or 1.0))
+    if wanted.size and wanted.min() >= 0 and wanted.max() <= 1:
+        span = max(span, LEAST_SPAN_OF_SCORES)
+    return bool(np.abs(wanted - got).max(initial=0.0) <= FP32_TOLERANCE * (span or 1.0))
 
 
 def _same_boxes(wanted: Detections, got: Detections) -> int:
