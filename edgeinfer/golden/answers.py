@@ -81,6 +81,8 @@ def _boxes(
                 said.append(f"{_named(item)} is missing")
         elif abs(got[other]["score"] - item["score"]) > limits.score:
             said.append(f"{_named(item)} has the score {got[other]['score']:.3f}")
+        elif got[other].get("text") != item.get("text"):
+            said.append(f"'{got[other].get('text')}' was read in place of '{item.get('text')}'")
     taken = set(pairs.values())
     said += [
         f"{_named(item)} was not there"
@@ -109,14 +111,15 @@ def _pairs(wanted: Sequence[Any], got: Sequence[Any], least: float) -> dict[int,
 
 
 def _corners(items: Sequence[Any]) -> Any:
-    """`(N, 4)` boxes; of what has none, the box around its points."""
+    """`(N, 4)` boxes; of what has none, the box around its points, else a place in the list."""
     corners = []
-    for item in items:
+    for index, item in enumerate(items):
         box = item.get("box_xyxy")
-        if box is None:
-            points = np.array(item.get("polygon_xy") or item.get("keypoints_xys"))[:, :2]
-            box = [*points.min(axis=0), *points.max(axis=0)]
-        corners.append(box)
+        points = item.get("polygon_xy") or item.get("keypoints_xys")
+        if box is None and points:
+            places = np.array(points, np.float64)[:, :2]
+            box = [*places.min(axis=0), *places.max(axis=0)]
+        corners.append(box or [index, 0, index + 1, 1])
     return np.array(corners, np.float64)
 
 

@@ -282,6 +282,21 @@ def test_things_are_compared_by_class_place_and_score(case: Case) -> None:
     assert (said is None and found == []) or (said is not None and said in found[0])
 
 
+def test_lines_are_compared_by_what_they_say_also_without_a_place() -> None:
+    def lines(text: str, **more: Any) -> dict[str, Any]:
+        return {"lines": [{"text": text, "score": 0.9, **more}]}
+
+    limits = LIMITS["fp32"]
+    assert differences(lines("abc"), lines("abc"), limits, 0.0) == []
+    assert (
+        "'abd' was read in place of 'abc'"
+        in differences(lines("abc"), lines("abd"), limits, 0.0)[0]
+    )
+    here, there = [[0, 0], [9, 0], [9, 5], [0, 5]], [[0, 20], [9, 20], [9, 25], [0, 25]]
+    found = differences(lines("a", polygon_xy=here), lines("a", polygon_xy=there), limits, 0.0)
+    assert ["missing" in found[0], "was not there" in found[1]] == [True, True]
+
+
 def test_the_best_class_decides_unless_two_were_as_good() -> None:
     def classes(*pairs: tuple[int, float]) -> dict[str, Any]:
         return {"classes": [{"label": str(i), "class_id": i, "score": s} for i, s in pairs]}

@@ -15,13 +15,17 @@ from edgeinfer.frames import Array
 from edgeinfer.metrics import iou_matrix
 from edgeinfer.model import LoadOptions, Model, open_model
 from edgeinfer.preprocess import embed
-from edgeinfer.results import Classes, Detections, Payload, Tensors
+from edgeinfer.results import Classes, Detections
 from edgeinfer.spec import ModelSpec
 from edgeinfer_export.options import ExportOptions
 from edgeinfer_export.quantize.calibration import Calibration, PictureCalibration
 from edgeinfer_export.steps.clean import clean
 from edgeinfer_export.steps.nms import HEADS, embed_nms
-from edgeinfer_export.steps.verify import sample_numbers
+from edgeinfer_export.steps.verify import (
+    FP32_TOLERANCE,
+    LEAST_SPAN_OF_SCORES,
+    sample_numbers,
+)
 
 if TYPE_CHECKING:
     import onnx
@@ -106,7 +110,7 @@ def check_embedded(
         open_model(openable(other, other_spec), load) as after,
     ):
         for picture in _pictures(before, data):
-            wanted, got, both = _compare(before(picture).value, after(picture).value)
+            wanted, got, both = _compare(before, after, picture)
             answers, extra, same = answers + wanted, extra + got - both, same + both
             count += 1
     share = same / answers if answers else 1.0
@@ -137,21 +141,27 @@ def _pictures(model: Model, data: Calibration) -> Iterator[Array]:
         yield np.ascontiguousarray(blocks[:height, :width])
 
 
-def _compare(wanted: Payload, got: Payload) -> tuple[int, int, int]:
-    """Answers before, answers after, and how many are the same."""
+def _compare(before: Model, after: Model, picture: Array) -> tuple[int, int, int]:
+    """Answers before, answers after, and how many are the same; else the raw outputs are those."""
+    wanted, got = before(picture).value, after(picture).value
     if isinstance(wanted, Detections) and isinstance(got, Detections):
         return len(wanted), len(got), _same_boxes(wanted, got)
     if isinstance(wanted, Classes) and isinstance(got, Classes):
         near = np.abs(wanted.scores - got.scores).max(initial=0.0) <= _SAME_SCORE
         return 1, 1, int(near and wanted.class_ids[:1].tolist() == got.class_ids[:1].tolist())
-    assert isinstance(wanted, Tensors) and isinstance(got, Tensors)
-    same = [_same_values(array, got.outputs[name]) for name, array in wanted.outputs.items()]
+    outputs, others = before.raw(picture), after.raw(picture)
+    same = [_same_values(array, others[name]) for name, array in outputs.items()]
     return len(same), len(same), sum(same)
 
 
 def _same_values(wanted: Array, got: Array) -> bool:
+    if wanted.shape != got.shape or wanted.dtype.kind not in "fiub":
+        return np.array_equal(wanted, got)
+    wanted, got = wanted.astype(np.float64), got.astype(np.float64)
     span = float(np.ptp(wanted)) if wanted.size else 0.0
-    return bool(np.abs(wanted - got).max(initial=0.0) <= 1e-4 * (span or 1.0))
+    if wanted.size and wanted.min() >= 0 and wanted.max() <= 1:
+        span = max(span, LEAST_SPAN_OF_SCORES)
+    return bool(np.abs(wanted - got).max(initial=0.0) <= FP32_TOLERANCE * (span or 1.0))
 
 
 def _same_boxes(wanted: Detections, got: Detections) -> int:

@@ -18,7 +18,7 @@ from edgeinfer_export.sources.base import Reference, Tolerance
 FP32 = Tolerance()
 # Sigmoids of two runtimes differ by 1.3e-7 near zero, whatever the conversion: of scores that all
 # lie there that is no share.
-_LEAST_SPAN_OF_SCORES = 5e-3
+LEAST_SPAN_OF_SCORES = 5e-3
 _MAX_SAMPLES = 16
 
 
@@ -53,7 +53,7 @@ class _Apart:
         """The reference's range over all samples, 1 where it never changes."""
         span = self.high - self.low
         if span > 0 and self.low >= 0 and self.high <= 1:
-            span = max(span, _LEAST_SPAN_OF_SCORES)
+            span = max(span, LEAST_SPAN_OF_SCORES)
         return span if math.isfinite(span) and span > 0 else 1.0
 
     @property
