@@ -124,8 +124,16 @@ class _Work:
         model = resized(self._plain.model, self._spec, size)
         path = self._folder / f"source-{size_text(size)}.onnx"
         path.write_bytes(model.SerializeToString(deterministic=True))
-        reference = self._plain.reference if self._plain.framework != "onnx" else Session(path)
-        return dataclasses.replace(self._plain, model=model, path=path, reference=reference)
+        notes = self._plain.notes
+        if self._plain.framework != "onnx":
+            notes = (
+                *notes,
+                f"{self._plain.framework} was read at one size only; for {size_text(size)} its "
+                f"graph was given another one, and parity is measured against that graph",
+            )
+        return dataclasses.replace(
+            self._plain, model=model, path=path, reference=Session(path), notes=notes
+        )
 
     def export(self, size: SizeHW, precision: str, output: Path) -> Exported:
         options = dataclasses.replace(

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from edgeinfer.datasets import pictures_in
 from edgeinfer_bench.goals.context import Context
 from edgeinfer_bench.goals.export.exported import demo_data, export, target
 from edgeinfer_bench.goals.goal import Goal
@@ -67,7 +68,7 @@ def _apart(context: Context, pictures: Path) -> Path:
     cv2 = opencv()
     folder = context.folder / "cifar-calibration"
     folder.mkdir(exist_ok=True)
-    for at, path in enumerate(sorted(pictures.rglob("*.png"))[::5]):
+    for at, path in enumerate(pictures_in(pictures, deep=True)[::5]):
         picture = cv2.imread(str(path))
         cut = cv2.resize(picture[2:30, 2:30, :][:, ::-1], (32, 32))
         cv2.imwrite(str(folder / f"{at:04}.png"), cut)

@@ -30,7 +30,7 @@ _SUBJECTS = (
 _BLOCK = 6
 # Nobody notices less.
 _NOT_FASTER = 0.97
-_CLEAR = 0.03
+_CLEAR = 0.05
 
 
 def speed(context: Context) -> list[Goal]:
