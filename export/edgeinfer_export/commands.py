@@ -135,9 +135,8 @@ def _export(
     source: Path, output: Path, opened: SourceModel, options: ExportOptions, tell: Progress
 ) -> Exported:
     precision = options.precision
-    if precision == "fp32":
-        # What is quantized already stays what it is.
-        precision = precision_of(opened.model)
+    if precision == "fp32" and precision_of(opened.model) == "int8":
+        precision = "int8"  # what is quantized already stays what it is
     else:
         check_fp32_source(opened.model)
     found = spec_of(opened, options)
