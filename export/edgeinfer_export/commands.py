@@ -146,7 +146,7 @@ def export_opened(
     data = _inputs(model, opened, found, options)
     model, told = _modern(model, data)
     folder = Path(tempfile.mkdtemp(dir=request.folder))
-    job = Job(opened, options, found, model, tell, data, _data(options), folder)
+    job = Job(opened, options, found, model, tell, data, _data(options, found), folder)
     job.check_data()
     made = job.make()
     spec = dataclasses.replace(
@@ -262,8 +262,8 @@ def _inputs(
     return open_calibration(options.calibration, spec, tensors)
 
 
-def _data(options: ExportOptions) -> Dataset | None:
-    return None if options.validation is None else open_dataset(options.validation)
+def _data(options: ExportOptions, spec: ModelSpec) -> Dataset | None:
+    return None if options.validation is None else open_dataset(options.validation, spec.task)
 
 
 def check_paths(source: Path, output: Path) -> None:

@@ -126,7 +126,7 @@ def test_keyword_spotting_hears_what_its_framework_hears(
 def test_face_mask_detection_is_the_same_in_both_formats(
     room: object, realdata: Path, opened: Open
 ) -> None:
-    picture = cv2.imread(str(realdata / "images" / "zidane.jpg"))
+    picture = cv2.imread(str(realdata / "images" / "yolov5" / "zidane.jpg"))
     pixels = cv2.resize(picture, (260, 260))[None, :, :, ::-1].astype(np.float32) / 255
     made = []
     for name in ("tf/face_mask_detection.pb", "tflite/face_mask_detection.tflite"):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgeinfer.datasets import Dataset
 from edgeinfer.errors import CheckFailed
-from edgeinfer.evaluate import DETECTION_LIMIT, SCORE_FLOOR, Evaluation, evaluate
+from edgeinfer.evaluate import Evaluation, evaluate, showing_weak
 from edgeinfer.model import LoadOptions, open_model
 from edgeinfer_export.gate.budget import check_metric, loss, lower_is_better
 
@@ -21,16 +21,9 @@ def measure(path: Path, dataset: Dataset, progress: Progress | None = None) -> E
         SpecError: if the classes of dataset and model do not fit each other.
         SourceError: if a picture or label cannot be read.
     """
-    options = LoadOptions(
-        provider="cpu",
-        preprocess="host",
-        score_threshold=SCORE_FLOOR,
-        max_detections=DETECTION_LIMIT,
-        use_plan=False,
-    )
+    options = LoadOptions(provider="cpu", preprocess="host", use_plan=False)
     with open_model(path, options) as model:
-        # A classifier's answer counts whatever its score; only detectors need the floor.
-        return evaluate(model, dataset, progress=progress)
+        return evaluate(showing_weak(model), dataset, progress=progress)
 
 
 def check_drop(before: Evaluation, after: Evaluation, max_drop: float) -> None:
