@@ -22,7 +22,7 @@ from edgeinfer_export.quantize.calibration import Calibration, PictureCalibratio
 from edgeinfer_export.steps.clean import clean
 from edgeinfer_export.steps.nms import HEADS, embed_nms
 from edgeinfer_export.steps.verify import (
-    FP32_TOLERANCE,
+    FP32,
     LEAST_SPAN_OF_SCORES,
     sample_numbers,
 )
@@ -161,7 +161,7 @@ def _same_values(wanted: Array, got: Array) -> bool:
     span = float(np.ptp(wanted)) if wanted.size else 0.0
     if wanted.size and wanted.min() >= 0 and wanted.max() <= 1:
         span = max(span, LEAST_SPAN_OF_SCORES)
-    return bool(np.abs(wanted - got).max(initial=0.0) <= FP32_TOLERANCE * (span or 1.0))
+    return bool(np.abs(wanted - got).max(initial=0.0) <= FP32.max * (span or 1.0))
 
 
 def _same_boxes(wanted: Detections, got: Detections) -> int:
