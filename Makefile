@@ -44,7 +44,7 @@ test-openvino-ep: $(OPENVINO_EP_VENV)/.test
 test-torch: $(TORCH_VENV)/.test
 	EDGEINFER_TEST_ENVIRONMENT=torch $(TORCH_VENV)/bin/python -m pytest $(TORCH_TESTS)
 
-$(TORCH_VENV)/.test: EXTRAS = cpu,transformers,demo-training,pytest
+$(TORCH_VENV)/.test: EXTRAS = torch-test
 $(OPENVINO_VENV)/.test: EXTRAS = cpu,openvino,pytest
 $(OPENVINO_EP_VENV)/.test: EXTRAS = openvino-ep,pytest
 $(OPENVINO_VENV)/.test $(OPENVINO_EP_VENV)/.test $(TORCH_VENV)/.test: pyproject.toml
