@@ -25,7 +25,7 @@ EXTRAS_sklearn := cpu,sklearn,pytest
 TESTS_sklearn := tests/sklearn
 # torch: one version, so that what is installed does not change overnight.
 FIRST_torch := torch==2.13.0
-EXTRAS_torch := cpu,transformers,demo-training,pytest
+EXTRAS_torch := torch-test
 TESTS_torch := tests/export/torch tests/export/test_torch_files.py tests/export/test_torch_child.py
 # tensorflow: with tf2onnx and LiteRT, as the tool rooms pin them; no room is built for its tests.
 EXTRAS_tensorflow := cpu,export,pytest

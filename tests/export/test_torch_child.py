@@ -28,10 +28,11 @@ def start(tmp_path: Path) -> Callable[[str], subprocess.Popen[str]]:
             archive.writestr("net/archive_format", "pt2")
             archive.writestr("net/models/model.json", json.dumps({}))
         (tmp_path / "out.onnx").write_text("older")
+        path = os.pathsep.join([str(planted), *filter(None, [os.environ.get("PYTHONPATH")])])
         return subprocess.Popen(
             [sys.executable, "-m", "edgeinfer", "export", "net.pt2", "-o", "out.onnx"],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(planted), "TMPDIR": str(temporary)},
+            env={**os.environ, "PYTHONPATH": path, "TMPDIR": str(temporary)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

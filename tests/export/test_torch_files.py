@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import zipfile
 from pathlib import Path
@@ -316,7 +317,7 @@ def planted_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str) ->
     folder = tmp_path / "planted"
     folder.mkdir()
     (folder / "torch.py").write_text(code)
-    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
 
 
 def test_without_torch_the_message_names_the_extra(
