@@ -5,19 +5,35 @@ BIN := $(VENV)/bin
 DEMO_OUT ?= demo-out
 # For example PIP_ARGS="-c .ci/oldest.txt": the oldest versions that pyproject.toml allows.
 PIP_ARGS ?=
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
+PIP := -m pip install --quiet --disable-pip-version-check
+INSTALL := $(BIN)/python $(PIP) $(PIP_ARGS)
 
-# Two ways to have OpenVINO; each needs an environment of its own, beside stock onnxruntime's.
-OPENVINO_VENV ?= .venv-openvino
-OPENVINO_EP_VENV ?= .venv-openvino-ep
-OPENVINO_TESTS := tests/openvino $(wildcard tests/runtime/test_providers*.py) \
-	tests/runtime/test_model.py tests/runtime/test_heads.py
-
-# TensorFlow, tf2onnx and LiteRT as the tool rooms pin them: no room is built for these tests.
-TENSORFLOW_VENV ?= .venv-tensorflow
+# What does not fit into one environment has its own, `make test-NAME` in .venv-NAME: its extras, its
+# tests, and what tests/conftest.py calls it.
+# openvino: stock onnxruntime with the openvino wheel's own runtime beside it.
+EXTRAS_openvino := cpu,openvino,pytest
+TESTS_openvino := tests/openvino $(wildcard tests/runtime/test_providers*.py) \
+	tests/runtime/test_model.py $(wildcard tests/runtime/test_heads*.py)
+# openvino-ep: onnxruntime-openvino in place of onnxruntime; the two would overwrite each other.
+EXTRAS_openvino-ep := openvino-ep,pytest
+TESTS_openvino-ep := $(TESTS_openvino)
+NAME_openvino-ep := openvino
+# plugins: a plugin provider beside stock onnxruntime, which simulates on any x86-64 processor.
+EXTRAS_plugins := cpu,qnn,pytest
+TESTS_plugins := tests/plugins
+EXTRAS_sklearn := cpu,sklearn,pytest
+TESTS_sklearn := tests/sklearn
+# torch: one version, so that what is installed does not change overnight.
+FIRST_torch := torch==2.13.0
+EXTRAS_torch := cpu,transformers,demo-training,pytest
+TESTS_torch := tests/export/torch tests/export/test_torch_files.py tests/export/test_torch_child.py
+# tensorflow: with tf2onnx and LiteRT, as the tool rooms pin them; no room is built for its tests.
+EXTRAS_tensorflow := cpu,export,pytest
+TESTS_tensorflow := tests/tensorflow
 ROOM_LOCKS := export/edgeinfer_export/toolrooms/locks
+LOCKS_tensorflow := -r $(ROOM_LOCKS)/tensorflow.txt -r $(ROOM_LOCKS)/litert.txt
 
-.PHONY: demo test check pytest test-openvino test-openvino-ep test-tensorflow clean
+.PHONY: demo test check pytest test-legacy nncf clean
 
 demo: $(VENV)/.demo
 	$(BIN)/edgeinfer demo --out $(DEMO_OUT)
@@ -33,29 +49,26 @@ check: $(VENV)/.dev
 pytest: $(VENV)/.test
 	$(BIN)/python -m pytest
 
-# Stock onnxruntime with the openvino wheel's own runtime beside it.
-test-openvino: $(OPENVINO_VENV)/.test
-	EDGEINFER_TEST_ENVIRONMENT=openvino $(OPENVINO_VENV)/bin/python -m pytest $(OPENVINO_TESTS)
+# OpenCV 4, MXNet and Paddle in tool rooms, which are built on first use and stay.
+test-legacy: $(VENV)/.test
+	EDGEINFER_TEST_ROOMS=$(CURDIR)/.cache/rooms $(BIN)/python -m pytest tests/export/legacy
 
-# onnxruntime-openvino in place of onnxruntime: the two would overwrite each other.
-test-openvino-ep: $(OPENVINO_EP_VENV)/.test
-	EDGEINFER_TEST_ENVIRONMENT=openvino $(OPENVINO_EP_VENV)/bin/python -m pytest $(OPENVINO_TESTS)
+test-%: .venv-%/.test
+	EDGEINFER_TEST_ENVIRONMENT=$(or $(NAME_$*),$*) .venv-$*/bin/python -m pytest $(TESTS_$*)
 
-$(OPENVINO_VENV)/.test: EXTRAS = cpu,openvino,pytest
-$(OPENVINO_EP_VENV)/.test: EXTRAS = openvino-ep,pytest
-$(OPENVINO_VENV)/.test $(OPENVINO_EP_VENV)/.test: pyproject.toml
+.venv-%/.test: pyproject.toml $(wildcard $(ROOM_LOCKS)/*.txt)
 	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[$(EXTRAS)]"
+	$(if $(FIRST_$*),$(@D)/bin/python $(PIP) $(FIRST_$*))
+	$(@D)/bin/python $(PIP) -e ".[$(EXTRAS_$*)]"
+	$(if $(LOCKS_$*),$(@D)/bin/python $(PIP) --no-deps $(LOCKS_$*))
 	touch $@
 
-test-tensorflow: $(TENSORFLOW_VENV)/.test
-	EDGEINFER_TEST_ENVIRONMENT=tensorflow $(TENSORFLOW_VENV)/bin/python -m pytest tests/tensorflow
+# NNCF, to hold the accuracy gate against (benchmarks); it brings an environment of its own.
+nncf: .venv-nncf/.nncf
 
-$(TENSORFLOW_VENV)/.test: pyproject.toml $(ROOM_LOCKS)/tensorflow.txt $(ROOM_LOCKS)/litert.txt
+.venv-nncf/.nncf: pyproject.toml
 	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[cpu,export,pytest]"
-	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
-		-r $(ROOM_LOCKS)/tensorflow.txt -r $(ROOM_LOCKS)/litert.txt
+	$(@D)/bin/python $(PIP) -e ".[cpu]" "nncf>=2.16"
 	touch $@
 
 $(BIN)/python:
@@ -74,4 +87,6 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	touch $@ $(VENV)/.test $(VENV)/.demo
 
 clean:
-	rm -rf $(VENV) $(OPENVINO_VENV) $(OPENVINO_EP_VENV) $(TENSORFLOW_VENV) $(DEMO_OUT)
+	rm -rf .venv .venv-* .cache $(DEMO_OUT)
+
+.PRECIOUS: .venv-%/.test

@@ -13,35 +13,61 @@ if TYPE_CHECKING:
     from edgeinfer.errors import EdgeInferError
     from edgeinfer.frames import Frame
     from edgeinfer.model import Model, load
-    from edgeinfer.results import Classes, Detections, Result, Tensors
+    from edgeinfer.results import (
+        Anomaly,
+        Classes,
+        ClassMap,
+        Detections,
+        Embedding,
+        Oriented,
+        Poses,
+        Result,
+        Segments,
+        Tensors,
+        TextLines,
+    )
     from edgeinfer.sources import open_source
     from edgeinfer.spec import InputSpec, ModelSpec
 
 __all__ = [
+    "Anomaly",
+    "ClassMap",
     "Classes",
     "Detections",
     "EdgeInferError",
+    "Embedding",
     "Frame",
     "InputSpec",
     "Model",
     "ModelSpec",
+    "Oriented",
+    "Poses",
     "Result",
+    "Segments",
     "Tensors",
+    "TextLines",
     "__version__",
     "load",
     "open_source",
 ]
 
 _HOMES = {
+    "Anomaly": "edgeinfer.results",
+    "ClassMap": "edgeinfer.results",
     "Classes": "edgeinfer.results",
     "Detections": "edgeinfer.results",
     "EdgeInferError": "edgeinfer.errors",
+    "Embedding": "edgeinfer.results",
     "Frame": "edgeinfer.frames",
     "InputSpec": "edgeinfer.spec",
     "Model": "edgeinfer.model",
     "ModelSpec": "edgeinfer.spec",
+    "Oriented": "edgeinfer.results",
+    "Poses": "edgeinfer.results",
     "Result": "edgeinfer.results",
+    "Segments": "edgeinfer.results",
     "Tensors": "edgeinfer.results",
+    "TextLines": "edgeinfer.results",
     "load": "edgeinfer.model",
     "open_source": "edgeinfer.sources",
 }

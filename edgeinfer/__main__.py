@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeinfer.cli.main import entry
+from edgeinfer.cli.start import entry
 
 if __name__ == "__main__":
     entry()

@@ -95,18 +95,29 @@ def open_model_file(path: Path) -> ModelFile:
         raise ModelFileError(f"{path} is not a regular file.")
     if status.st_size == 0:
         raise ModelFileError(f"The model {path} is empty (0 bytes): copy or export it again.")
-    key = cache.key_of(
-        status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-    )
-    known = cache.recall("hashes", key)
-    if known is not None and isinstance(known.get("sha256"), str) and not known.get("external"):
-        return ModelFile(path, known["sha256"], status.st_size)
+    known = noted(status)
+    if known is not None and not known[1]:
+        return ModelFile(path, known[0], status.st_size)
     sha256, marked = _read(path)
     external = external_files(path) if marked else ()
-    cache.note("hashes", key, {"sha256": sha256, "external": bool(external)})
+    cache.note("hashes", _key_of(status), {"sha256": sha256, "external": bool(external)})
     if external:
         sha256 = _with_external(sha256, external)
     return ModelFile(path, sha256, status.st_size, external)
+
+
+def noted(status: os.stat_result) -> tuple[str, bool] | None:
+    """The remembered hash of a file and whether it has external data, by its status."""
+    known = cache.recall("hashes", _key_of(status))
+    if known is None or not isinstance(known.get("sha256"), str):
+        return None
+    return known["sha256"], bool(known.get("external"))
+
+
+def _key_of(status: os.stat_result) -> str:
+    return cache.key_of(
+        status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    )
 
 
 def _read(path: Path) -> tuple[str, bool]:

@@ -1,23 +1,32 @@
 """Every subprocess starts here: this interpreter or a named one, an empty working folder.
 
-`python -m` imports from the working folder, so a child never starts in the user's; fork is never
-used, because a forked ONNX Runtime hangs.
+A child never starts in the user's working folder, where `python -m` would import from; fork is
+never used, because a forked ONNX Runtime hangs. What runs first in it is `child_main`, by which no
+child outlives this process.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import functools
 import os
 import select
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 _IMPORT_ROOTS = (Path(__file__).resolve().parent.parent,)
+_PREFIX = "edgeinfer-child-"
+# No child takes that long to lay its hand on its folder.
+_YOUNG_S = 60.0
+_MAIN = str(Path(__file__).with_name("child_main.py"))
 
 
 @dataclass(frozen=True)
@@ -27,6 +36,15 @@ class Finished:
     returncode: int | None
     stdout: bytes
     stderr: str
+
+
+def _processor() -> int:
+    """The processor that this thread runs on, see proc_pid_stat(5); -1 where that is unknown."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        stat = Path("/proc/thread-self/stat").read_text()
+        # The name in parentheses may hold anything; the processor is field 39, the state field 3.
+        return int(stat.rpartition(")")[2].split()[36])
+    return -1
 
 
 class Child:
@@ -39,6 +57,9 @@ class Child:
         pass_fds: file descriptors that stay open in it.
         memory_bytes: limit of its address space, None for none.
         environment: variables that it gets besides this process's own.
+        bare: whether it needs the standard library alone: it then starts sooner.
+        aside: whether it keeps off the processor that this thread is on. Schedulers of virtual
+            machines may put a new process beside its parent, where each waits for the other.
         python: another interpreter that runs it, with its own packages only: nothing of this
             process's is imported there.
     """
@@ -51,9 +72,11 @@ class Child:
         pass_fds: Sequence[int] = (),
         memory_bytes: int | None = None,
         environment: Mapping[str, str] | None = None,
+        bare: bool = False,
+        aside: bool = False,
         python: Path | None = None,
     ) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="edgeinfer-child-")
+        self._folder = tempfile.TemporaryDirectory(prefix=_PREFIX)
         roots = [str(root) for root in _IMPORT_ROOTS]
         inherited = os.environ.get("PYTHONPATH")
         variables = {
@@ -65,16 +88,33 @@ class Child:
             "TMPDIR": self._folder.name,
         }
         limit = [] if memory_bytes is None else ["--memory-limit", str(memory_bytes)]
-        other = [] if python is None else ["--python", str(python)]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "edgeinfer.child", *limit, *other, module, *args],
-            cwd=self._folder.name,
-            env=variables,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            pass_fds=tuple(pass_fds),
-        )
+        if aside:
+            limit += ["--not-on", str(_processor())]
+        if python is not None:
+            limit += ["--python", str(python)]
+        flags = ["-I", "-S"] if bare else []
+        theirs, ours = os.pipe()
+        # Closed at the latest when nobody holds this object any more: Ctrl-C may come before
+        # anybody does, or before the process has a name here.
+        self._lifeline = weakref.finalize(self, os.close, ours)
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, *flags, _MAIN, str(theirs), *limit, module, *args],
+                cwd=self._folder.name,
+                env=variables,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=(*pass_fds, theirs),
+                # A group of its own, which dies as one; the terminal's Ctrl-C does not reach it.
+                start_new_session=True,
+            )
+        except BaseException:
+            self._lifeline()
+            self._folder.cleanup()
+            raise
+        finally:
+            os.close(theirs)
 
     def read_line(self, timeout_s: float) -> bytes:
         """The next line that it prints, without its end; empty where it ended or time ran out.
@@ -91,6 +131,13 @@ class Child:
                 return line
             line += byte
         return b""
+
+    def go_on(self) -> None:
+        """Let a child go on that waits for a line; where it is dead, nothing happens."""
+        assert self.process.stdin is not None
+        with contextlib.suppress(OSError):
+            self.process.stdin.write(b"\n")
+            self.process.stdin.flush()
 
     def wait(self, timeout_s: float) -> Finished:
         """Close its input, wait for its end, kill it when the time is up."""
@@ -113,43 +160,32 @@ class Child:
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             if pipe is not None and not pipe.closed:
                 pipe.close()
+        self._lifeline()
         self._folder.cleanup()
+        collect_leftovers()
 
 
-def _main() -> None:
-    """Set the limits, then become the module (a parent's preexec_fn would need fork)."""
-    import resource
-    import runpy
-    import signal
+@functools.cache
+def collect_leftovers() -> None:
+    """Remove the folders of children that ended with a killed parent; once a process is enough.
 
-    arguments = sys.argv[1:]
-    if arguments[0] == "--memory-limit":
-        bound = int(arguments[1])
-        resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
-        arguments = arguments[2:]
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # Ctrl-C reaches the whole terminal group; the parent decides when its children end.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if arguments[0] == "--python":
-        _become(arguments[1], arguments[2:])
-    sys.argv = arguments
-    if arguments[0].endswith(".py"):
-        runpy.run_path(arguments[0], run_name="__main__")
-    else:
-        runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+    A child holds a lock on its folder as long as it lives (flock(2)).
+    """
+    with contextlib.suppress(OSError), os.scandir(tempfile.gettempdir()) as entries:
+        for entry in entries:
+            if entry.name.startswith(_PREFIX):
+                with contextlib.suppress(OSError):
+                    _remove_if_left(entry)
 
 
-def _become(python: str, arguments: Sequence[str]) -> NoReturn:
-    """Become another interpreter: limits and ignored signals stay, our import paths do not."""
-    for name in list(os.environ):
-        if name.startswith("PYTHON") or name in ("VIRTUAL_ENV", "__PYVENV_LAUNCHER__"):
-            del os.environ[name]
-    # What is converted there shall be the same every time: sets keep one order.
-    os.environ["PYTHONHASHSEED"] = "0"
-    way = [] if arguments[0].endswith(".py") else ["-m"]
-    # Without the user's own packages, and without bytecode beside our scripts.
-    os.execv(python, [python, "-s", "-B", *way, *arguments])
-
-
-if __name__ == "__main__":
-    _main()
+def _remove_if_left(entry: os.DirEntry[str]) -> None:
+    status = entry.stat(follow_symlinks=False)
+    mine = status.st_uid == os.getuid() and entry.is_dir(follow_symlinks=False)
+    if not mine or time.time() - status.st_mtime < _YOUNG_S:
+        return
+    folder = os.open(entry.path, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(entry.path)
+    finally:
+        os.close(folder)

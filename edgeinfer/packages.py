@@ -17,8 +17,13 @@ _REMEDIES = {
     "openvino": "pip install openvino",
     "av": "pip install 'edgeinfer[cpu]', or pip install av",
     "jinja2": "pip install 'edgeinfer[bench]'",
-    "torch": "pip install 'edgeinfer[demo-training]'",
-    "sklearn": "pip install 'edgeinfer[demo-training]'",
+    "torch": "pip install 'edgeinfer[torch]'",
+    "onnxscript": "pip install 'edgeinfer[torch]'",
+    "safetensors": "pip install 'edgeinfer[torch]'",
+    "transformers": "pip install 'edgeinfer[transformers]'",
+    "sklearn": "pip install 'edgeinfer[sklearn]'",
+    "skl2onnx": "pip install 'edgeinfer[sklearn]'",
+    "skops": "pip install 'edgeinfer[sklearn]'",
 }
 
 

@@ -15,6 +15,8 @@ from edgeinfer.geometry import RESIZE_RULES
 
 SCHEMA = "edgeinfer.spec/1"
 METADATA_KEY = "edgeinfer.spec"
+# Where a file comes from (JSON); export writes it, `inspect` shows it.
+PROVENANCE_KEY = "edgeinfer.provenance"
 SIDECAR_SUFFIX = ".spec.json"
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {
@@ -46,7 +48,9 @@ class InputSpec:
 
     A picture is resized by the rule into `size_hw`, brought into the order of `color` and fed as
     (pixel * scale - mean) / std, with `mean` and `std` in that order. An input of kind ``tensor``
-    takes arrays as they are.
+    takes arrays as they are; one with a `value` is filled with that number where nobody feeds it
+    (a sample rate, a threshold), and `context` values of the frame before are put in front of
+    each, along the last axis.
     """
 
     name: str
@@ -62,6 +66,8 @@ class InputSpec:
     scale: float = 1 / 255
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
+    value: float | None = None
+    context: int = 0
 
     def __post_init__(self) -> None:
         where = f"input '{self.name}'"
@@ -75,6 +81,13 @@ class InputSpec:
                 raise SpecError(
                     f"In {where}: size_hw is {[height, width]}, not two numbers from 1 to 16384."
                 )
+        if self.context < 0:
+            raise SpecError(f"In {where}: context is {self.context}, not 0 or more.")
+        if self.kind == "image" and (self.context or self.value is not None):
+            raise SpecError(
+                f"In {where}: value and context are for inputs of the kind 'tensor'; this one is a "
+                f"picture."
+            )
         if not 0 <= self.pad_value <= 255:
             raise SpecError(f"In {where}: pad_value is {self.pad_value}, not from 0 to 255.")
         for key in ("mean", "std"):
@@ -103,8 +116,12 @@ class InputSpec:
 
     def to_dict(self) -> dict[str, Any]:
         if self.kind == "tensor":
-            return {"name": self.name, "kind": "tensor", "dtype": self.dtype}
+            plain: dict[str, Any] = {"name": self.name, "kind": "tensor", "dtype": self.dtype}
+            if self.value is not None:
+                plain["value"] = self.value
+            return {**plain, "context": self.context} if self.context else plain
         plain = dataclasses.asdict(self)
+        del plain["value"], plain["context"]
         for key in ("size_hw", "mean", "std"):
             plain[key] = None if plain[key] is None else list(plain[key])
         return plain
@@ -115,12 +132,15 @@ class ModelSpec:
     """What a model expects and means.
 
     Attributes:
-        task: ``detect``, ``classify`` or ``tensor``.
+        task: ``detect``, ``classify``, ..., ``tensor``; see `edgeinfer.heads.TASKS`.
         head: what comes out of the graph, see `edgeinfer.heads`.
         labels: one per class, empty where unknown.
         inputs: the first is the one that frames go to.
         state: output name to input name, for models that carry state.
-        thresholds: ``score`` and ``iou`` in [0, 1], ``max_detections``.
+        thresholds: ``score`` and ``iou`` in [0, 1], ``max_detections``, ``anomaly``.
+        head_options: what the head must know and the graph does not say (anchors, the number of
+            keypoints, the blank of a charset), by name; values are plain JSON. Which ones a head
+            takes stands in its docstring; others are refused when the model is opened.
         source_sha256: hash of the file that this one was made from.
         precision: ``fp32``, ``fp16``, ``int8``, ... as exported.
         target: what kind of box it was quantized for, None for any.
@@ -137,6 +157,7 @@ class ModelSpec:
     inputs: tuple[InputSpec, ...] = ()
     state: Mapping[str, str] = field(default_factory=dict)
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    head_options: Mapping[str, Any] = field(default_factory=dict)
     source_sha256: str = ""
     precision: str = ""
     target: str | None = None
@@ -161,6 +182,7 @@ class ModelSpec:
             "inputs": [item.to_dict() for item in self.inputs],
             "state": dict(self.state),
             "thresholds": dict(self.thresholds),
+            **({"head_options": dict(self.head_options)} if self.head_options else {}),
             "source_sha256": self.source_sha256,
             "precision": self.precision,
             "target": self.target,
@@ -175,6 +197,7 @@ _SPEC_KEYS = (
     "inputs",
     "state",
     "thresholds",
+    "head_options",
     "source_sha256",
     "precision",
     "target",
@@ -238,6 +261,8 @@ def _check_types(data: dict[str, Any], where: str) -> None:
             _is_number(item) for item in data["thresholds"].values()
         )
         need("thresholds", fits, "an object of numbers")
+    if "head_options" in data:
+        need("head_options", isinstance(data["head_options"], dict), "an object")
     if "inputs" in data:
         fits = isinstance(data["inputs"], list) and all(
             isinstance(item, dict) for item in data["inputs"]
@@ -264,10 +289,10 @@ def input_fields(data: Mapping[str, Any], where: str) -> dict[str, Any]:
             if not fits or (wanted is not None and len(value) != wanted) or not value:
                 raise SpecError(f"{where}: '{key}' is {_short(value)}, not a list of numbers.")
             fields[key] = tuple(int(item) if key == "size_hw" else float(item) for item in value)
-        elif key in ("scale", "pad_value"):
+        elif key in ("scale", "pad_value", "value", "context"):
             if not _is_number(value):
                 raise SpecError(f"{where}: '{key}' is {_short(value)}, not a number.")
-            fields[key] = float(value) if key == "scale" else int(value)
+            fields[key] = float(value) if key in ("scale", "value") else int(value)
         elif not isinstance(value, str):
             raise SpecError(f"{where}: '{key}' is {_short(value)}, not a text.")
         else:

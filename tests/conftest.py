@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,11 +15,22 @@ _BESIDE = Path(__file__).resolve().parents[2] / "shared" / "realdata"
 # A test may be skipped for these reasons only; any other skip fails the run. What may be missing
 # depends on the environment, which the Makefile names; "" is the one of `make test`.
 _ENVIRONMENT = os.environ.get("EDGEINFER_TEST_ENVIRONMENT", "")
-_ANYWHERE = ("real models and pictures are not at",)
+_ANYWHERE = (
+    "real models and pictures are not at",
+    "no qemu-x86_64-static",
+    "tool rooms are not asked for",
+)
 _EXPECTED_SKIPS = {
-    "": (*_ANYWHERE, "no NVIDIA GPU", "no OpenVINO", "no TensorFlow here"),
-    "tensorflow": _ANYWHERE,
+    "": (
+        *_ANYWHERE,
+        *("no NVIDIA GPU", "no OpenVINO", "onnxruntime-qnn is not installed"),
+        *("no PyTorch", "no TensorFlow here"),
+    ),
     "openvino": (*_ANYWHERE, "no NVIDIA GPU", "no OpenVINO device other than the CPU"),
+    "plugins": _ANYWHERE,
+    "sklearn": (),
+    "torch": _ANYWHERE,
+    "tensorflow": _ANYWHERE,
     # tests/gpu/setup.sh says what must run; what it leaves open may be missing.
     "gpu": (*_ANYWHERE, "not asked for"),
 }
@@ -47,6 +59,8 @@ def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 
 def pytest_configure() -> None:
     """Refuse an environment that nobody described: all its skips would be unexpected."""
+    # A shell's background jobs ignore Ctrl-C, and so would every process that a test interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if _ENVIRONMENT not in _EXPECTED_SKIPS:
         known = ", ".join(repr(name) for name in _EXPECTED_SKIPS)
         raise pytest.UsageError(f"EDGEINFER_TEST_ENVIRONMENT is {_ENVIRONMENT!r}, not {known}.")

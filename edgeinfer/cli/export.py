@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgeinfer.cli.options import PATH, format_option
-from edgeinfer.cli.output import print_json, progress, say
+from edgeinfer.cli.output import print_json, progress, say, table
 from edgeinfer.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgeinfer_export.result import Exported
+    from edgeinfer_export.sweep import Swept
 
 
 @click.command(name="export")
@@ -34,31 +38,69 @@ from edgeinfer.errors import UsageError
     "dimension open. Repeatable.",
 )
 @click.option(
+    "--input-size",
+    metavar="320[,416,...]",
+    help="Size of the picture that the model takes (HxW where not square). Several: a file for "
+    "each size in FP32 and in --precision, with a table and a plot of accuracy against latency. "
+    "[default: SOURCE's]",
+)
+@click.option(
     "--trust-pickle", is_flag=True, help="Let code that lies inside SOURCE run, in a child process."
 )
 @click.option(
-    "--precision", default="fp32", show_default=True, help="fp32, or int8 with --calibration."
+    "--precision",
+    default="fp32",
+    show_default=True,
+    help="fp32; fp16; int8 (needs --calibration); int8-dynamic (transformers, recurrent nets).",
 )
 @click.option(
     "--target",
     default="x86-any",
     show_default=True,
-    help="The kind of box that INT8 is for: x86-any (7-bit weights), x86-vnni or arm.",
+    help="The kind of box that INT8 is for: x86-any (7-bit weights), x86-vnni, arm, tensorrt or "
+    "openvino.",
 )
 @click.option(
     "--calibration", type=PATH, help="Folder of typical pictures, or .npz of inputs, for INT8."
 )
 @click.option(
+    "--calibration-method",
+    default="auto",
+    show_default=True,
+    help="How ranges are taken: minmax, percentile, entropy, or auto: whichever brings the outputs "
+    "nearest to the source's.",
+)
+@click.option(
     "--validation", help="Labelled data: the metric is measured before and after. [default: none]"
 )
 @click.option(
-    "--max-drop", metavar="1%", help="How far the metric may fall. [default: any; it is reported]"
+    "--max-drop",
+    metavar="1%",
+    help="How much of the metric may be lost, as a share of the source's; layers stay in float "
+    "until it holds. Without --validation: of the agreement with SOURCE on --calibration. "
+    "[default: any; it is reported]",
 )
 @click.option("--task", help="What the model does. [default: what SOURCE says]")
 @click.option("--head", help="What comes out of the graph. [default: what SOURCE says]")
 @click.option("--labels", type=PATH, help="One label per line. [default: what SOURCE says]")
 @click.option("--spec", type=PATH, help="JSON that overrides what SOURCE says of itself.")
-@click.option("--report", type=PATH, help="Write the result as JSON here, too.")
+@click.option(
+    "--embed-preprocess",
+    is_flag=True,
+    help="Put channel order, layout, scale and mean into the graph, which then takes uint8 BGR.",
+)
+@click.option(
+    "--embed-nms",
+    is_flag=True,
+    help="Decode and suppress a detector's boxes in the graph, at the thresholds of its spec.",
+)
+@click.option(
+    "--golden/--no-golden",
+    default=True,
+    show_default=True,
+    help="Write golden vectors beside the file: 'edgeinfer selftest' replays them on the box.",
+)
+@click.option("--report", type=PATH, help="Write the result here, too: JSON, or Markdown for .md.")
 @format_option
 def command(
     source: Path,
@@ -67,57 +109,70 @@ def command(
     entry: str | None,
     weights: Path | None,
     input_shapes: tuple[str, ...],
+    input_size: str | None,
     trust_pickle: bool,
     precision: str,
     target: str,
     calibration: Path | None,
+    calibration_method: str,
     validation: str | None,
     max_drop: str | None,
     task: str | None,
     head: str | None,
     labels: Path | None,
     spec: Path | None,
+    embed_preprocess: bool,
+    embed_nms: bool,
+    golden: bool,
     report: Path | None,
     output_format: str,
 ) -> None:
     """Turn SOURCE into an ONNX file that carries its spec, and prove that it still works."""
     from edgeinfer.files import check_writable, write_text
-    from edgeinfer_export import export
+    from edgeinfer_export import ExportOptions
+    from edgeinfer_export.commands import run_export
+    from edgeinfer_export.sweep import export_at, parse_sizes, sweep
 
     if report is not None:
         check_writable(report)
+    options = ExportOptions(
+        precision=precision,
+        target=target,
+        calibration=calibration,
+        calibration_method=calibration_method,
+        validation=validation,
+        max_drop=_share(max_drop),
+        framework=framework,
+        entry=entry,
+        weights=weights,
+        input_shapes=dict(_shape(text) for text in input_shapes),
+        trust_pickle=trust_pickle,
+        spec=spec,
+        task=task,
+        head=head,
+        labels=labels,
+        embed_preprocess=embed_preprocess,
+        embed_nms=embed_nms,
+        golden=golden,
+    )
+    sizes = () if input_size is None else parse_sizes(input_size)
+    made: Exported | Swept
     with _steps() as tell:
-        made = export(
-            source,
-            output,
-            precision=precision,
-            target=target,
-            calibration=calibration,
-            validation=validation,
-            max_drop=_share(max_drop),
-            framework=framework,
-            entry=entry,
-            weights=weights,
-            input_shapes=dict(_shape(text) for text in input_shapes),
-            trust_pickle=trust_pickle,
-            spec=spec,
-            task=task,
-            head=head,
-            labels=labels,
-            progress=tell,
-            say=lambda text: say(f"edgeinfer: {text}"),
-        )
+        if len(sizes) > 1:
+            made = sweep(source, output, sizes, options, tell)
+        elif sizes:
+            made = export_at(source, output, sizes[0], options, tell)
+        else:
+            made = run_export(source, output, options, tell, lambda text: say(f"edgeinfer: {text}"))
     document = made.to_dict()
     if report is not None:
-        import json
-
-        write_text(report, json.dumps(document, indent=2) + "\n")
+        write_text(report, _report(document, report))
     for note in made.notes:
         say(f"edgeinfer: {note}")
     if output_format == "json":
         print_json(document)
     else:
-        print(_text(document))
+        print(_sweep_text(document) if len(sizes) > 1 else _text(document))
 
 
 def _share(text: str | None) -> float | None:
@@ -145,15 +200,114 @@ def _steps() -> Iterator[Callable[[str, int, int], None]]:
         yield lambda step, done, total: show(round(100 * done / max(1, total)))
 
 
+def _report(document: dict[str, Any], path: Path) -> str:
+    """The report's text, as the ending of its name wants it."""
+    if path.suffix.lower() in (".md", ".markdown"):
+        from edgeinfer_export.report import markdown
+
+        return markdown(document)
+    import json
+
+    return json.dumps(document, indent=2) + "\n"
+
+
 def _text(document: dict[str, Any]) -> str:
     target = f", target {document['target']}" if document["target"] else ""
     lines = [f"wrote {document['output']} ({document['precision']}{target})"]
-    if document["kept_float"]:
-        lines.append(f"kept in float: {len(document['kept_float'])} nodes of the head")
+    rows: list[tuple[str, ...]] = [("", "before", "after")]
+    rows += [
+        (name.replace("_", " "), _count(item["before"]), _count(item["after"]))
+        for name, item in document["graph"].items()
+    ]
     before, after = document["metric"].get("before", {}), document["metric"].get("after", {})
-    lines += [
-        f"{name}: {before[name]:.4f} before, {after[name]:.4f} after"
+    rows += [
+        (name, f"{before[name]:.4f}", f"{after[name]:.4f}")
         for name in before
         if before[name] is not None and after.get(name) is not None
     ]
+    lines.append(table(rows))
+    lines += _parity_lines(document["parity"])
+    lines += [_kept(reason) for reason in document["float_reasons"]]
+    lines += _gate_lines(document["gate"], document["speed"])
+    if document["golden"]:
+        lines.append(f"golden vectors: {document['golden']} ('edgeinfer selftest' replays them)")
     return "\n".join(lines)
+
+
+def _gate_lines(gate: dict[str, Any], speed: dict[str, Any]) -> list[str]:
+    lines = []
+    if gate:
+        lines.append(
+            f"{gate['metric']}: {gate['loss']:.2%} lost, {gate['allowed']:.2%} allowed "
+            f"({len(gate['attempts'])} attempts measured)"
+        )
+    if speed:
+        told = ", ".join(f"{name} {ns / 1e6:.2f} ms" for name, ns in speed["p50_ns"].items())
+        lines.append(f"frame latency on this box, {speed['threads']} thread(s), in turns: {told}")
+    return lines
+
+
+def _kept(reason: dict[str, Any]) -> str:
+    count = len(reason["nodes"])
+    if reason["why"] == "head":
+        return f"kept in float: {count} nodes of the head"
+    if reason["why"] == "overflow":
+        return f"kept in float: {count} nodes whose numbers FP16 cannot hold"
+    sqnr, gained = reason["sqnr_db"], reason["gained"]
+    why = f"signal over noise {sqnr:.1f} dB" if sqnr is not None else "blamed"
+    if gained is not None:
+        why += f"; {gained:.0%} of the output's error goes with it"
+    return f"kept in float for accuracy: {reason['layer']} and what follows it ({why})"
+
+
+def _sweep_text(document: dict[str, Any]) -> str:
+    rows: list[tuple[str, ...]] = [("size", "precision", document["metric"], "latency p50", "file")]
+    for point in document["points"]:
+        height, width = point["size_hw"]
+        accuracy, p50 = point["accuracy"], point["p50_ns"]
+        rows.append(
+            (
+                f"{width}x{height}{' *' if point['frontier'] else ''}",
+                point["precision"],
+                "-" if accuracy is None else f"{accuracy:.4f}",
+                "-" if p50 is None else f"{p50 / 1e6:.2f} ms",
+                point["path"] or "none: the accuracy gate refused it",
+            )
+        )
+    return "\n".join(
+        [
+            table(rows),
+            f"* no other is both as good and as fast ({document['threads']} thread(s), in turns)",
+            f"plot {document['plot']}",
+        ]
+    )
+
+
+def _parity_lines(parity: dict[str, Any]) -> list[str]:
+    """The worst output, and what became of the answers."""
+    outputs = parity["outputs"]
+    lines = []
+    if outputs:
+        # What is no number is the worst of all.
+        worst = max(outputs, key=lambda name: (outputs[name]["max"] is None, outputs[name]["max"]))
+        most, mean = outputs[worst]["max"], outputs[worst]["mean"]
+        lines.append(
+            f"parity: '{worst}' differs most, by {_share_text(most)} of its range "
+            f"({_share_text(mean)} on average) from {parity['reference']}"
+        )
+    for key, text in (("agreement", "same answers"), ("embedded", "same with steps in the graph")):
+        found = parity.get(key)
+        if found is not None and found["share"] is not None:
+            lines.append(
+                f"{text}: {found['share']:.1%} of {found['answers']} on {found['pictures']} "
+                f"pictures, {found['extra']} new"
+            )
+    return lines
+
+
+def _share_text(value: float | None) -> str:
+    return "no number" if value is None else f"{value:.2g}"
+
+
+def _count(value: int) -> str:
+    return f"{value:,}"

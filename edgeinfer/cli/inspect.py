@@ -47,6 +47,10 @@ def _text(found: dict[str, Any]) -> str:
         rows.append(("task", f"{spec['task']}, head {spec['head']}, {named}"))
         rows += [("input spec", _input_text(item)) for item in spec["inputs"]]
         rows.append(("spec from", found["spec_source"]))
+    if found["provenance"] is not None:
+        rows.append(("made", _provenance_text(found["provenance"])))
+    if found["golden"] is not None:
+        rows.append(("golden", f"{found['golden']} ('edgeinfer selftest' replays it)"))
     served = found["served"]
     counted = served["placement"]["providers"]
     where = ", ".join(f"{name} {item['nodes']} nodes" for name, item in counted.items())
@@ -68,6 +72,19 @@ def _text(found: dict[str, Any]) -> str:
     width = max(len(name) for name, _ in rows)
     lines = [f"{name.ljust(width)}  {value}" for name, value in rows]
     return "\n".join(lines + [f"warning: {text}" for text in found["warnings"]])
+
+
+def _provenance_text(made: dict[str, Any]) -> str:
+    """One line, whatever somebody wrote there."""
+    parts = [f"by edgeinfer {made.get('edgeinfer', '?')} from {made.get('framework', '?')}"]
+    parts.append(f"source {str(made.get('source_sha256', '?'))[:12]}")
+    for key in ("converters", "tools"):
+        if isinstance(made.get(key), dict):
+            parts += [f"{name} {version}" for name, version in made[key].items()]
+    if isinstance(made.get("options"), dict):
+        said = " ".join(f"{key}={value}" for key, value in made["options"].items())
+        parts.append(f"options {said}")
+    return ", ".join(parts)
 
 
 def _unplanned(plan: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ from types import MappingProxyType
 import click
 
 from edgeinfer import __version__
+from edgeinfer.cli.start import interrupted
 from edgeinfer.errors import EdgeInferError, suggest
 
 # Name: module and one line of help. The module is imported only when its command is called.
@@ -32,6 +33,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "inspect": ("edgeinfer.cli.inspect", "What a model file is and what will be done with it."),
         "providers": ("edgeinfer.cli.providers", "What can run here, and why the rest cannot."),
         "doctor": ("edgeinfer.cli.doctor", "What is wrong with this environment, and the remedy."),
+        "selftest": ("edgeinfer.cli.selftest", "Replay a model's golden vectors on this box."),
         "export": ("edgeinfer.cli.export", "A trained model to verified, quantized ONNX."),
         "validate": ("edgeinfer.cli.validate", "A model's task metric on labelled data."),
     }
@@ -95,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return 2 if isinstance(error, click.UsageError) else 1
     except (KeyboardInterrupt, click.Abort):
-        return _say("interrupted; what was written so far is whole.", 130)
+        return interrupted()
     except BrokenPipeError:
         # The reader of our output went away (`| head`): nothing is wrong, nobody is listening.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -112,21 +114,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _say(text: str, code: int) -> int:
     print(f"edgeinfer: {' '.join(text.split())}", file=sys.stderr)
     return code
-
-
-def entry() -> None:
-    """The console script; SIGTERM ends any command cleanly."""
-    import signal
-
-    def end(*_: object) -> None:
-        _say("ended by SIGTERM.", 0)
-        raise SystemExit(0)
-
-    signal.signal(signal.SIGTERM, end)
-    code = main()
-    sys.stdout.flush()
-    raise SystemExit(code)
-
-
-if __name__ == "__main__":
-    entry()

@@ -79,12 +79,22 @@ _MODEL_OPTIONS = (
         is_flag=True,
         help="Use no stored plan of 'tune'. [default: one that fits is used]",
     ),
+    click.option(
+        "--plan",
+        type=click.Choice(["latency", "throughput", "efficiency"]),
+        help="Use the stored plan that was tuned for this, or fail. [default: for recordings the "
+        "one for throughput, else the last one for anything else]",
+    ),
     click.option("--spec", type=PATH, help="JSON that overrides what the model says of itself."),
-    click.option("--task", help="detect, classify or tensor. [default: what the model says]"),
+    click.option(
+        "--task",
+        help="detect, classify, segment, semantic, pose, face, obb, text-detect, text-recognize, "
+        "embed, anomaly, sequence or tensor. [default: what the model says]",
+    ),
     click.option(
         "--head",
-        help="What comes out of the graph: yolov8, yolov5, end2end, yolox, softmax, logits or "
-        "tensor. [default: what the model says]",
+        help="What comes out of the graph: yolov8, yolov5, end2end, yolox, softmax, logits, "
+        "yolov8-pose, db, tensor, ...; an unknown name lists them. [default: what the model says]",
     ),
     click.option("--labels", type=PATH, help="One label per line, or a JSON or YAML list."),
     click.option(
@@ -134,6 +144,8 @@ def model_options(function: Callable[..., R]) -> Callable[..., R]:
 
         apply_settings()
         classes = kwargs.pop("classes")
+        if kwargs["plan"] is not None and kwargs["no_plan"]:
+            raise UsageError("--plan and --no-plan contradict each other: leave one out.")
         options = LoadOptions(
             provider=kwargs.pop("provider"),
             provider_options=_pairs(kwargs.pop("provider_options")),
@@ -153,6 +165,7 @@ def model_options(function: Callable[..., R]) -> Callable[..., R]:
             spinning=kwargs.pop("spinning"),
             variants=kwargs.pop("variants"),
             use_plan=not kwargs.pop("no_plan"),
+            plan=kwargs.pop("plan"),
         )
         return function(*args, load_options=options, **kwargs)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeinfer.cli.describe import describe
 from edgeinfer.cli.options import PATH, format_option, model_options
 from edgeinfer.cli.output import print_json, progress, say, say_notes, summary_text
 from edgeinfer.errors import EdgeInferError, UsageError
@@ -31,7 +32,11 @@ _SYNTHETIC_FRAMES = 100
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @model_options
 @click.option("--json", "json_path", metavar="FILE|-", help="Results as JSON lines.")
-@click.option("--output", type=PATH, help="Annotated picture, folder of pictures, or video.")
+@click.option(
+    "--output",
+    type=PATH,
+    help="Annotated picture, folder of pictures, or video; class maps go beside it.",
+)
 @click.option("--frames", type=click.IntRange(min=1), help="Stop after N frames. [default: all]")
 @click.option(
     "--stride", type=click.IntRange(min=1), default=1, show_default=True, help="Take every Nth."
@@ -76,9 +81,11 @@ def command(
     from edgeinfer.files import check_writable, is_special
     from edgeinfer.model import open_model
     from edgeinfer.pipeline import RunOptions
+    from edgeinfer.sinks import mask_beside
     from edgeinfer.sources import open_sources
 
-    _check_apart(_read_files(model, sources, load_options), json_path, output)
+    read = _read_files(model, sources, load_options)
+    _check_apart(read, json_path, output)
     if json_path not in (None, "-") and not is_special(Path(str(json_path))):
         check_writable(Path(str(json_path)))
     with ExitStack() as stack:
@@ -93,7 +100,9 @@ def command(
         say_notes(loaded.spec.notes, loaded.notes)
         source = early or _made_to_measure(sources, loaded, stride)
         stack.callback(source.close)
-        sinks = _sinks(json_path, output, source)
+        if output is not None and loaded.spec.task == "semantic":
+            _check_apart(read, None, mask_beside(output))
+        sinks = _sinks(json_path, output, source, loaded.spec.task)
         options = RunOptions(
             policy=policy or ("latest" if source.info.live else "all"),
             frames=_limit(frames, source),
@@ -180,10 +189,13 @@ def _made_to_measure(sources: tuple[str, ...], model: Model, stride: int) -> Sou
     return open_sources(sources, size_wh=model.size_wh, stride=stride)
 
 
-def _sinks(json_path: str | None, output: Path | None, source: Source) -> list[Sink]:
-    from edgeinfer.sinks import JsonLines, open_sink
+def _sinks(json_path: str | None, output: Path | None, source: Source, task: str) -> list[Sink]:
+    from edgeinfer.sinks import ClassMaps, JsonLines, open_sink
 
     sinks: list[Sink] = []
+    if output is not None and task == "semantic":
+        # Before the JSON lines, which then name the files.
+        sinks.append(ClassMaps(output))
     if json_path is not None:
         sinks.append(JsonLines(sys.stdout if json_path == "-" else Path(json_path)))
     if output is not None:
@@ -211,25 +223,6 @@ class _Teller:
             say(f"edgeinfer: skipped a frame: {outcome.error}")
         elif outcome.result is not None and not self._quiet:
             print(describe(outcome.result.to_dict()), flush=True)
-
-
-def describe(line: dict[str, Any]) -> str:
-    """One result for people: ``bus.jpg: 4 person, 1 bus (31.2 ms)``."""
-    from edgeinfer.timing import format_ns
-
-    if line["task"] == "detect":
-        counts: dict[str, int] = {}
-        for item in line["detections"]:
-            counts[item["label"]] = counts.get(item["label"], 0) + 1
-        found = ", ".join(f"{count} {label}" for label, count in counts.items()) or "nothing"
-    elif line["task"] == "classify":
-        found = ", ".join(f"{item['label']} {item['score']:.1%}" for item in line["classes"])
-    else:
-        found = ", ".join(
-            f"{name} {item['dtype']} {item['shape']}" for name, item in line["outputs"].items()
-        )
-    flags = f" [{', '.join(line['flags'])}]" if line["flags"] else ""
-    return f"{line['source']} #{line['frame']}: {found} ({format_ns(line['latency_ns'])}){flags}"
 
 
 @contextmanager

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command(name="tune")
 @click.argument("model", type=PATH)
-@click.argument("source", required=False)
+@click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @model_options
 @click.option(
     "--objective",
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     type=click.FloatRange(1, 86400),
     default=45.0,
     show_default=True,
-    help="Seconds to take; judging by --validation and building engines come on top, and with a "
-    "budget of a few seconds so does opening candidates, which takes what it takes.",
+    help="Seconds to take; judging by --validation and building engines come on top. What there "
+    "is no time for is not measured, and that is said.",
 )
 @click.option(
     "--validation",
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 @format_option
 def command(
     model: Path,
-    source: str | None,
+    sources: tuple[str, ...],
     load_options: LoadOptions,
     objective: str,
     fps: float | None,
@@ -79,7 +79,7 @@ def command(
 
     asked = TuneOptions(
         objective=objective,
-        source=source,
+        source=sources,
         validation=validation,
         max_drop=_share(max_drop),
         fps=fps,
@@ -101,6 +101,12 @@ def command(
             f"EDGEINFER_CACHE to a folder that can be, and tune again."
         )
     say(f"edgeinfer: stored {tuned.path}; --no-plan leaves it unused.")
+    if len(tuned.plans) > 1:
+        each = "; ".join(plan.text() for plan in tuned.plans)
+        say(
+            f"edgeinfer: stored for this model now: {each}. Recordings take the one for "
+            f"throughput, all else the last of the others; --plan names one."
+        )
 
 
 def _share(text: str) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,30 +25,24 @@ def command(
     load_options: LoadOptions,
     output_format: str,
 ) -> None:
-    """Measure MODEL's task metric on DATASET: a YOLO data.yaml, a folder with images/ and labels/,
-    or a folder per class."""
+    """Measure MODEL's task metric on DATASET: a YOLO data.yaml, a folder with images/ and labels/
+    or masks/, a folder per class, a .csv or .npz, or module:callable (samples, or a metric)."""
     from edgeinfer.datasets import open_dataset
-    from edgeinfer.evaluate import DETECTION_LIMIT, SCORE_FLOOR, evaluate
+    from edgeinfer.evaluate import evaluate, showing_weak
     from edgeinfer.model import open_model
 
-    data = open_dataset(dataset)
-    if data.task == "detect":
-        # Average precision needs the weak detections, too.
-        load_options = dataclasses.replace(
-            load_options,
-            score_threshold=load_options.score_threshold or SCORE_FLOOR,
-            max_detections=load_options.max_detections or DETECTION_LIMIT,
-        )
     with open_model(model, load_options) as loaded:
+        data = open_dataset(dataset, loaded.spec.task)
         say_notes(loaded.spec.notes, loaded.notes)
-        with progress("pictures", len(data)) as show:
-            found = evaluate(loaded, data, progress=lambda done, total: show(done))
+        judged = showing_weak(loaded, load_options.score_threshold, load_options.max_detections)
+        with progress("samples", len(data) or None) as show:
+            found = evaluate(judged, data, progress=lambda done, total: show(done))
     for note in found.notes:
         say(f"edgeinfer: {note}")
     document = found.to_dict()
     if output_format == "json":
         print_json(document)
         return
-    print(f"{found.dataset}: {found.n} pictures, task {found.task}")
+    print(f"{found.dataset}: {found.n} samples, task {found.task}")
     for name, value in document["metrics"].items():
-        print(f"{name:12} {'-' if value is None else f'{value:.4f}'}")
+        print(f"{name:14} {'-' if value is None else f'{value:.4f}'}")

@@ -77,7 +77,7 @@ def _manage(clearing: bool, output_format: str) -> None:
     done = "dropped from" if clearing else "in"
     print(f"artefacts: {len(items)}, {total}, {done} {cache.root()}")
     if kept:
-        print(f"in use by a process, kept: {len(kept)}")
+        print(f"kept, because a process uses them or they cannot be deleted: {len(kept)}")
 
 
 def _row(item: Artefact) -> tuple[str, ...]:

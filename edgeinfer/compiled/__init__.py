@@ -14,7 +14,7 @@ and go on without it.
 
 from __future__ import annotations
 
-from edgeinfer.compiled.obtain import find, obtain, refusals, set_teller, silent
+from edgeinfer.compiled.obtain import drop, find, obtain, refusals, set_teller, silent, tell
 from edgeinfer.compiled.room import DEFAULT_BOUND, Artefact, artefacts, bound, clear, set_bound
 from edgeinfer.compiled.shelf import held
 
@@ -24,6 +24,7 @@ __all__ = [
     "artefacts",
     "bound",
     "clear",
+    "drop",
     "find",
     "held",
     "obtain",
@@ -31,4 +32,5 @@ __all__ = [
     "set_bound",
     "set_teller",
     "silent",
+    "tell",
 ]

@@ -40,6 +40,11 @@ def set_teller(say: Say) -> None:
     _teller = say
 
 
+def tell(text: str) -> None:
+    """Say something to the user of this process, where somebody listens."""
+    _teller(text)
+
+
 @contextlib.contextmanager
 def refusals() -> Iterator[list[str]]:
     """Yields a list that grows by what the cache does not take inside the block, and why."""
@@ -67,6 +72,14 @@ def find(kind: str, key: Mapping[str, str]) -> Path | None:
             room.collect()
         return _take(name, key)
     return None
+
+
+def drop(kind: str, key: Mapping[str, str]) -> None:
+    """Drop a finished artefact that turned out to be of no use, if it is there."""
+    folder = shelf.home() / shelf.name_of(kind, key)
+    shelf.let_go(folder)
+    with contextlib.suppress(OSError):
+        shelf.discard(folder)
 
 
 def obtain(

@@ -1,4 +1,4 @@
-"""What a labelled dataset gives: pictures and what is truly on them."""
+"""What a labelled dataset gives: pictures or arrays, and what is truly on them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeinfer.errors import SourceError
-from edgeinfer.frames import Array
+from edgeinfer.frames import Array, Arrays
+from edgeinfer.results import Mask
 
 
 class DatasetError(SourceError):
@@ -38,18 +39,105 @@ class ClassTruth:
 
 
 @dataclass(frozen=True, eq=False)
+class MaskTruth:
+    """The objects on a picture and the pixels that they cover.
+
+    Attributes:
+        masks: one per object.
+        class_ids: `(N,)` int64, positions in the dataset's labels.
+    """
+
+    masks: tuple[Mask, ...]
+    class_ids: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class PoseTruth:
+    """The objects on a picture and their keypoints.
+
+    Attributes:
+        boxes_xyxy: `(N, 4)` float64 in pixels of the picture.
+        class_ids: `(N,)` int64.
+        keypoints_xyv: `(N, K, 3)` float64: x, y in pixels, and 0 where a point is not labelled.
+    """
+
+    boxes_xyxy: NDArray[np.float64]
+    class_ids: NDArray[np.int64]
+    keypoints_xyv: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class OrientedTruth:
+    """The turned boxes on a picture.
+
+    Attributes:
+        polygons_xy: `(N, 4, 2)` float64 corners in order, in pixels of the picture.
+        class_ids: `(N,)` int64.
+    """
+
+    polygons_xy: NDArray[np.float64]
+    class_ids: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class MapTruth:
+    """The class of every pixel: `(H, W)` integers; `IGNORED` where nobody said."""
+
+    class_ids: NDArray[np.integer]
+
+
+# Value of unlabelled pixels in Pascal VOC, Cityscapes and ADE20K (less one).
+IGNORED = 255
+
+
+@dataclass(frozen=True)
+class TextTruth:
+    """What a line of text says."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class AnomalyTruth:
+    """Whether a sample is out of the ordinary."""
+
+    is_anomaly: bool
+
+
+@dataclass(frozen=True, eq=False)
+class ValueTruth:
+    """Numbers that a model is to estimate: `(V,)` float64."""
+
+    values: NDArray[np.float64]
+
+
+Truth = (
+    BoxTruth
+    | ClassTruth
+    | MaskTruth
+    | PoseTruth
+    | OrientedTruth
+    | MapTruth
+    | TextTruth
+    | AnomalyTruth
+    | ValueTruth
+)
+
+
+@dataclass(frozen=True, eq=False)
 class Sample:
-    """One labelled picture.
+    """One labelled picture, or one labelled set of arrays.
 
     Attributes:
         name: the file's path inside the dataset.
-        picture: `(H, W, 3)` uint8 BGR.
+        picture: `(H, W, 3)` or `(H, W)` uint8 BGR; or a mapping of input name to array, where the
+            empty name stands for the model's only input and an array may lack its batch.
         truth: what is on it.
     """
 
     name: str
-    picture: Array
-    truth: BoxTruth | ClassTruth
+    picture: Array | Arrays
+    truth: Truth
 
 
 class Dataset(Protocol):
@@ -61,7 +149,7 @@ class Dataset(Protocol):
 
     @property
     def task(self) -> str:
-        """``detect`` or ``classify``."""
+        """The task of models that it judges: ``detect``, ``classify``, ..."""
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Detection data in Ultralytics' layout: a data.yaml, or a folder with `images/` and `labels/`.
+"""Labels in Ultralytics' layout: a data.yaml, or a folder with `images/` and `labels/`.
 
 The rules are those of https://docs.ultralytics.com/datasets/detect/ and of Ultralytics' own
 loader, with one difference: a relative `path` is looked for beside the data.yaml, never in a
@@ -12,22 +12,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeinfer.datasets.base import DatasetError, Sample
+from edgeinfer.datasets.base import DatasetError, Sample, Truth
 from edgeinfer.datasets.pictures import is_picture, pictures_in, read_picture
 from edgeinfer.datasets.yolo_labels import label_path, read_boxes
+from edgeinfer.datasets.yolo_shapes import read_masks, read_oriented, read_poses
 
 SPLITS = ("val", "test", "train")
+TASKS = ("detect", "segment", "pose", "obb")
+# Keypoints of people in COCO: x, y, visibility.
+COCO_SHAPE = (17, 3)
 
 
 @dataclass(frozen=True)
 class YoloDataset:
-    """Pictures with boxes.
+    """Pictures with boxes, outlines, keypoints or turned boxes.
 
     Attributes:
         name: the data.yaml or folder, and the split.
         labels: class names, empty where the dataset has none.
         pictures: files, in the order in which they are read.
         root: what the names of samples are relative to.
+        task: how the label files are read: ``detect``, ``segment``, ``pose`` or ``obb``.
+        kpt_shape: keypoints of an object and values of each, for ``pose``.
     """
 
     name: str
@@ -35,22 +41,35 @@ class YoloDataset:
     pictures: tuple[Path, ...]
     root: Path
     task: str = "detect"
+    kpt_shape: tuple[int, int] | None = None
 
     def __len__(self) -> int:
         return len(self.pictures)
 
     def __iter__(self) -> Iterator[Sample]:
-        classes = len(self.labels) or None
         for path in self.pictures:
             picture = read_picture(path)
-            size_wh = picture.shape[1], picture.shape[0]
-            truth = read_boxes(label_path(path), size_wh, classes)
+            truth = self._truth(label_path(path), (picture.shape[1], picture.shape[0]))
             inside = path.is_relative_to(self.root)
             yield Sample(str(path.relative_to(self.root) if inside else path), picture, truth)
 
+    def _truth(self, path: Path, size_wh: tuple[int, int]) -> Truth:
+        classes = len(self.labels) or None
+        if self.task == "segment":
+            return read_masks(path, size_wh, classes)
+        if self.task == "obb":
+            return read_oriented(path, size_wh, classes)
+        if self.task == "pose":
+            return read_poses(path, size_wh, classes, self.kpt_shape or COCO_SHAPE)
+        return read_boxes(path, size_wh, classes)
 
-def open_yaml(path: Path) -> YoloDataset:
+
+def open_yaml(path: Path, task: str | None = None) -> YoloDataset:
     """Open a data.yaml: its `val` split, else `test`, else `train`.
+
+    Args:
+        task: how its label files are read; None for ``pose`` where it names a `kpt_shape`, else
+            ``detect``.
 
     Raises:
         DatasetError: if it cannot be read, lacks names or splits, or a split holds no pictures.
@@ -72,10 +91,28 @@ def open_yaml(path: Path) -> YoloDataset:
         pictures.update(dict.fromkeys(_pictures_of(entry, root, path, split)))
     if not pictures:
         raise DatasetError(f"{path}: '{split}' ({data[split]}) holds no pictures in {root}.")
-    return _labelled(YoloDataset(f"{path.name} ({split})", labels, tuple(pictures), root))
+    shape = _kpt_shape(data, path)
+    read_as = _task(task) or ("detect" if shape is None else "pose")
+    name = f"{path.name} ({split})"
+    return _labelled(YoloDataset(name, labels, tuple(pictures), root, read_as, shape))
 
 
-def open_folder(folder: Path) -> YoloDataset:
+def _task(task: str | None) -> str | None:
+    """A task whose truth can be read from label files; others are judged as detectors."""
+    return task if task in TASKS else None
+
+
+def _kpt_shape(data: Mapping[str, Any], path: Path) -> tuple[int, int] | None:
+    shape = data.get("kpt_shape")
+    if shape is None:
+        return None
+    fits = isinstance(shape, list) and len(shape) == 2 and all(type(i) is int for i in shape)
+    if not fits or shape[0] < 1 or shape[1] not in (2, 3):
+        raise DatasetError(f"{path}: 'kpt_shape' is {shape!r}, not [keypoints, 2 or 3].")
+    return shape[0], shape[1]
+
+
+def open_folder(folder: Path, task: str | None = None) -> YoloDataset:
     """Open a folder with `images/` and `labels/`; names come from `classes.txt`, if there is one.
 
     Raises:
@@ -90,7 +127,7 @@ def open_folder(folder: Path) -> YoloDataset:
             lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
             labels = tuple(line.strip() for line in lines if line.strip())
             break
-    return _labelled(YoloDataset(folder.name, labels, pictures, folder))
+    return _labelled(YoloDataset(folder.name, labels, pictures, folder, _task(task) or "detect"))
 
 
 def yaml_in(folder: Path) -> Path | None:

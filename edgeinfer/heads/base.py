@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from edgeinfer.frames import Arrays
 from edgeinfer.geometry import Affine
@@ -19,10 +19,13 @@ class View:
     Attributes:
         to_frame: from model pixels to frame pixels.
         frame_wh: the frame's size, for clipping; None for frames that are no pictures.
+        fed: what the graph was fed, for heads that compare it with the outputs; views that hold
+            until the next run.
     """
 
     to_frame: Affine
     frame_wh: tuple[int, int] | None
+    fed: Arrays = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,16 @@ class Graph:
             empty where the file was not looked into.
         guessing: whether the head is being guessed: then the number of predictions must be one
             that the usual grids give; a head that somebody named may have grids of its own.
+        options: the spec's `head_options`.
+        inputs: as the runtime names them; empty where only the outputs matter.
     """
 
     outputs: tuple[TensorSpec, ...]
     input_hw: tuple[int, int] | None
     last_ops: tuple[tuple[str, str], ...] = ()
     guessing: bool = True
+    options: Mapping[str, Any] = field(default_factory=dict)
+    inputs: tuple[TensorSpec, ...] = ()
 
 
 class Head(Protocol):

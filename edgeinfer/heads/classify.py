@@ -13,6 +13,8 @@ from edgeinfer.results import Classes
 from edgeinfer.spec import ModelSpec
 
 TOP_K = 5
+# The sum of a million powers up to here is a float32, and the largest is no denormal.
+_SAFE = 70.0
 
 
 def _scores_shape(graph: Graph) -> tuple[int | str, ...] | str:
@@ -59,7 +61,8 @@ def _classes(ids: list[int], probabilities: list[float], spec: ModelSpec) -> Cla
 
 def _rows(outputs: Arrays, count: int) -> Array:
     (output,) = outputs.values()
-    return output.reshape(count, -1).astype(np.float32, copy=False)
+    rows = output if output.ndim == 2 else output.reshape(count, -1)
+    return rows if rows.dtype == np.float32 else rows.astype(np.float32)
 
 
 class _OneScorePerClass:
@@ -106,8 +109,10 @@ class Logits(_OneScorePerClass):
         found = []
         for row in _rows(outputs, len(views)):
             ids, scores = _best(row, spec)
-            # Less the largest, so that no power overflows.
             peak = scores[0] if not spec.keep_classes else float(row.max())
-            total = float(np.add.reduce(np.exp(row - np.float32(peak))))
-            found.append(_classes(ids, [math.exp(x - peak) / total for x in scores], spec))
+            # Less the largest where a power, or their sum, might overflow; else it costs a pass.
+            less = 0.0 if -_SAFE < peak < _SAFE else peak
+            powers = np.exp(row - np.float32(less) if less else row)
+            total = float(np.add.reduce(powers))
+            found.append(_classes(ids, [math.exp(x - less) / total for x in scores], spec))
         return found

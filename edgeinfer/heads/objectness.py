@@ -79,7 +79,7 @@ class YoloV5(_Rows):
 
 
 @functools.lru_cache(maxsize=8)
-def _grid(input_hw: tuple[int, int], count: int) -> tuple[NDArray[np.float32], Floats]:
+def grid(input_hw: tuple[int, int], count: int) -> tuple[NDArray[np.float32], Floats]:
     """Cell corners `(N, 2)` and strides `(N, 1)` of every prediction, in the output's order."""
     strides = next((item for item in GRIDS if cells(input_hw, item) == count), None)
     if strides is None:
@@ -119,7 +119,7 @@ class YoloX(_Rows):
         size = spec.inputs[0].size_hw
         if size is None:
             raise SpecError("The head 'yolox' needs the input's size_hw in the spec.")
-        corners, strides = _grid(size, output.shape[1])
+        corners, strides = grid(size, output.shape[1])
         found = []
         for raw, view in zip(output, views, strict=True):
             chosen, rows, scores, class_ids = _survivors(raw, spec)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import abc
 
 from edgeinfer.frames import Arrays
 from edgeinfer.heads.base import Graph, View
@@ -22,6 +22,22 @@ class Tensor:
     def classes(self, graph: Graph) -> int | None:
         return None
 
-    def decode(self, outputs: Arrays, views: Sequence[View], spec: ModelSpec) -> Sequence[Tensors]:
+    def decode(
+        self, outputs: Arrays, views: abc.Sequence[View], spec: ModelSpec
+    ) -> abc.Sequence[Tensors]:
         """Outputs of a batch of one."""
         return [Tensors({name: array.copy() for name, array in outputs.items()})]
+
+
+class Sequence(Tensor):
+    """Outputs of a model that carries state from call to call, without that state."""
+
+    name = "sequence"
+    task = "sequence"
+
+    def decode(
+        self, outputs: Arrays, views: abc.Sequence[View], spec: ModelSpec
+    ) -> abc.Sequence[Tensors]:
+        """Outputs of one step."""
+        kept = {name: array.copy() for name, array in outputs.items() if name not in spec.state}
+        return [Tensors(kept)]

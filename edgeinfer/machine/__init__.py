@@ -30,6 +30,7 @@ __all__ = [
     "board_model",
     "cgroup_quota",
     "cpu_stat",
+    "give_back_memory",
     "group_folders",
     "l4t_release",
     "listed",
@@ -51,6 +52,19 @@ def usable_cpus() -> int:
     quota = cgroup_quota()
     cpus = affinity_cpus()
     return max(1, min(cpus, math.ceil(quota))) if quota is not None else cpus
+
+
+def give_back_memory() -> None:
+    """Return to the system what this process has freed, which glibc else keeps for later.
+
+    Opening a model takes 15 MiB for a while (a YOLOv8n-like FP32), and running it does not reuse
+    them: malloc_trim(3), which takes 1.5 ms. Other C libraries have no such call.
+    """
+    import ctypes
+
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(ctypes.c_size_t(0))
 
 
 def peak_memory_bytes() -> int:

@@ -11,7 +11,7 @@ regions and area ranges do not exist here.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,9 @@ RECALLS: NDArray[np.float64] = np.linspace(0.0, 1.0, 101)
 MAX_DETECTIONS = 100
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+Overlap = Callable[[Ints, Ints], Floats]
 
 
 def iou_matrix(a_xyxy: NDArray[np.floating], b_xyxy: NDArray[np.floating]) -> Floats:
@@ -90,10 +92,13 @@ class DetectionMetric:
 
     Args:
         score_threshold: the operating threshold, at which precision and recall are stated.
+        limit: most objects of a class that a picture may show.
     """
 
-    def __init__(self, score_threshold: float = 0.25) -> None:
+    def __init__(self, score_threshold: float = 0.25, limit: int = MAX_DETECTIONS) -> None:
         self._score_threshold = score_threshold
+        self._limit = limit
+        self._harmless: dict[int, list[Bools]] = {}
         self._scores: dict[int, list[Floats]] = {}
         self._hits: dict[int, list[Bools]] = {}
         self._truths: dict[int, int] = {}
@@ -117,15 +122,47 @@ class DetectionMetric:
             truth_xyxy: `(G, 4)` true boxes in the same pixels.
             truth_ids: `(G,)`.
         """
-        good = np.isfinite(scores) & np.isfinite(boxes_xyxy).all(axis=1)
+        good = np.isfinite(boxes_xyxy).all(axis=1)
         boxes, scores, class_ids = boxes_xyxy[good], scores[good], class_ids[good]
-        for class_id in np.union1d(class_ids, truth_ids).tolist():
-            mine = np.flatnonzero(class_ids == class_id)
-            order = mine[np.argsort(-scores[mine], kind="stable")][:MAX_DETECTIONS]
-            theirs = truth_xyxy[truth_ids == class_id]
-            hits = match(iou_matrix(boxes[order], theirs))
+
+        def overlap(ours: Ints, theirs: Ints) -> Floats:
+            return iou_matrix(boxes[ours], truth_xyxy[theirs])
+
+        self.add_overlaps(scores, class_ids, truth_ids, overlap)
+
+    def add_overlaps(
+        self,
+        scores: NDArray[np.floating],
+        class_ids: NDArray[np.integer],
+        truth_ids: NDArray[np.integer],
+        overlap: Overlap,
+        ignored: Bools | None = None,
+    ) -> None:
+        """Match the objects of one picture, whatever makes them alike.
+
+        Args:
+            scores: `(D,)` of the objects found; those that are not finite are dropped.
+            class_ids: `(D,)`.
+            truth_ids: `(G,)` classes of the true objects.
+            overlap: positions of some found and some true objects to how alike they are,
+                `(d, g)` in [0, 1].
+            ignored: `(G,)` true objects that need not be found, and that an object may be taken
+                for without harm.
+        """
+        skipped = np.zeros(len(truth_ids), bool) if ignored is None else ignored
+        finite = np.isfinite(scores)
+        for class_id in np.union1d(class_ids[finite], truth_ids).tolist():
+            mine = np.flatnonzero((class_ids == class_id) & finite)
+            order = mine[np.argsort(-scores[mine], kind="stable")][: self._limit]
+            theirs = np.flatnonzero((truth_ids == class_id) & ~skipped)
+            others = np.flatnonzero((truth_ids == class_id) & skipped)
+            hits = match(overlap(order, theirs))
             self._scores.setdefault(class_id, []).append(np.asarray(scores[order], np.float64))
             self._hits.setdefault(class_id, []).append(hits)
+            harmless = np.zeros_like(hits)
+            if len(others):
+                harmless = _harmless(overlap(order, others), hits)
+            self._harmless.setdefault(class_id, []).append(harmless)
             self._truths[class_id] = self._truths.get(class_id, 0) + len(theirs)
 
     def result(self) -> DetectionScores:
@@ -135,11 +172,12 @@ class DetectionMetric:
         for class_id, total in self._truths.items():
             scores = np.concatenate(self._scores[class_id])
             hits = np.concatenate(self._hits[class_id], axis=1)
-            operating = scores >= self._score_threshold
+            harmless = np.concatenate(self._harmless[class_id], axis=1)
+            operating = (scores >= self._score_threshold) & ~harmless[0]
             shown += int(operating.sum())
             right += int(hits[0, operating].sum())
             if total:
-                precisions[class_id] = average_precision(scores, hits, total)
+                precisions[class_id] = average_precision(scores, hits, total, harmless)
         table = np.array([precisions[class_id] for class_id in sorted(precisions)])
         truths = sum(self._truths.values())
         return DetectionScores(
@@ -151,13 +189,25 @@ class DetectionMetric:
         )
 
 
-def average_precision(scores: Floats, hits: Bools, total: int) -> Floats:
+def _harmless(overlaps: Floats, hits: Bools) -> Bools:
+    """Which objects that found nothing are taken for a true one that does not count, `(T, D)`."""
+    found = np.zeros_like(hits)
+    for row, threshold in enumerate(IOU_THRESHOLDS):
+        rest = np.flatnonzero(~hits[row])
+        found[row, rest] = match(overlaps[rest], np.array([threshold]))[0]
+    return found
+
+
+def average_precision(
+    scores: Floats, hits: Bools, total: int, harmless: Bools | None = None
+) -> Floats:
     """Area under the precision-recall curve of one class, read at 101 recalls.
 
     Args:
         scores: `(D,)` over all pictures.
         hits: `(T, D)` whether each is right at each IoU threshold.
         total: number of true boxes, at least 1.
+        harmless: `(T, D)` whether each counts neither as right nor as wrong.
 
     Returns:
         `(T,)` average precision.
@@ -165,7 +215,8 @@ def average_precision(scores: Floats, hits: Bools, total: int) -> Floats:
     order = np.argsort(-scores, kind="stable")
     right = hits[:, order].cumsum(axis=1)
     recall = right / total
-    precision = right / np.arange(1, len(order) + 1)
+    shown = np.ones_like(hits) if harmless is None else ~harmless[:, order]
+    precision = right / np.maximum(1, shown.cumsum(axis=1))
     # Precision at a recall is the best that any higher recall still reaches.
     precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     # One column of zeros stands for the recalls that are never reached.

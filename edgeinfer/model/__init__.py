@@ -1,12 +1,19 @@
-"""load(): from a file to something that turns frames into typed results."""
+"""load(): from a file to something that turns frames into typed results.
+
+Each part is imported on first use (PEP 562): a new file is vetted before the rest is there.
+"""
 
 from __future__ import annotations
 
-from edgeinfer.model.lane import Lane
-from edgeinfer.model.model import Model, load, open_model
-from edgeinfer.model.options import MAX_LANES, LoadOptions
-from edgeinfer.model.session import Session, open_session, threads_of
-from edgeinfer.model.target import why_unfit
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgeinfer.model.lane import Lane
+    from edgeinfer.model.loading import load
+    from edgeinfer.model.model import Model, open_model
+    from edgeinfer.model.options import MAX_LANES, LoadOptions
+    from edgeinfer.model.session import Session, open_session, threads_of
+    from edgeinfer.model.target import why_unfit
 
 __all__ = [
     "MAX_LANES",
@@ -20,3 +27,30 @@ __all__ = [
     "threads_of",
     "why_unfit",
 ]
+
+_HOMES = {
+    "MAX_LANES": "edgeinfer.model.options",
+    "Lane": "edgeinfer.model.lane",
+    "LoadOptions": "edgeinfer.model.options",
+    "Model": "edgeinfer.model.model",
+    "Session": "edgeinfer.model.session",
+    "load": "edgeinfer.model.loading",
+    "open_model": "edgeinfer.model.model",
+    "open_session": "edgeinfer.model.session",
+    "threads_of": "edgeinfer.model.session",
+    "why_unfit": "edgeinfer.model.target",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'edgeinfer.model' has no attribute '{name}'")
+    import importlib
+
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edgeinfer.errors import InputError, ProviderError
+from edgeinfer.errors import InputError, ProviderError, SpecError
 from edgeinfer.frames import Array, Arrays, Frame
 from edgeinfer.geometry import Affine
 from edgeinfer.heads import Head, View
+from edgeinfer.model.carried import Carried
 from edgeinfer.model.recovery import Recovery
 from edgeinfer.packages import opencv
 from edgeinfer.preprocess import HostPreprocess
@@ -75,6 +76,7 @@ class Lane:
         self._interrupted = False
         self._generation = -1
         self._bind()
+        self._carried = Carried(spec, self._engine.inputs, shapes)
 
     def _bind(self) -> None:
         """Take buffers of the model's engine, as it now is."""
@@ -87,6 +89,8 @@ class Lane:
         # Arrays get buffers of their own: preprocessing relies on the padding in the picture's.
         self._array_binding: Binding | None = None
         self._host = None
+        self._view: View | None = None
+        self._picture_is_all = len(self._binding.inputs) == 1
         if self._picture is not None:
             opencv().setNumThreads(self._served.threads)
             self._host = HostPreprocess(self._picture, self._binding.inputs[self._picture.name])
@@ -107,7 +111,9 @@ class Lane:
         fed = now_ns()
         ran, flags = self._run_or_recover(binding, frame)
         ended = now_ns()
-        (value,) = self._head.decode(ran.outputs, (view,), self._spec)
+        if self._carried:
+            self._carried.keep(ran.outputs)
+        value = self._decode(ran.outputs, view)
         done = now_ns()
         return Result(
             value=value,
@@ -127,11 +133,30 @@ class Lane:
             flags=frame.id.flags + self._flags + flags + getattr(value, "flags", ()),
         )
 
+    def _decode(self, outputs: Arrays, view: View) -> Payload:
+        """Read the outputs; numbers that are none end up as flags, not as warnings.
+
+        Raises:
+            SpecError: if they are not what the head reads.
+        """
+        try:
+            with np.errstate(all="ignore"):
+                (value,) = self._head.decode(outputs, (view,), self._spec)
+        except (ValueError, IndexError) as error:
+            shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in outputs.items())
+            raise SpecError(
+                f"The head '{self._head.name}' cannot read what came out of the graph ({shapes}): "
+                f"{error}. Give the right one with --head, or --task tensor for the outputs as "
+                f"they are."
+            ) from error
+        return value
+
     def raw(self, frame: Frame) -> dict[str, Array]:
         """The graph's outputs, copied; errors as of `predict`."""
         self._keep_up()
         binding, _ = self._feed(frame)
         ran, _ = self._run_or_recover(binding, frame)
+        self._carried.keep(ran.outputs)
         return {name: array.copy() for name, array in ran.outputs.items()}
 
     def _keep_up(self) -> None:
@@ -166,37 +191,63 @@ class Lane:
 
     def _feed(self, frame: Frame) -> tuple[Binding, View]:
         data = frame.data
+        if self._host is None or not self._picture_is_all or not isinstance(data, np.ndarray):
+            return self._feed_other(data)
+        return self._feed_picture(data)
+
+    def _feed_other(self, data: Array | Arrays) -> tuple[Binding, View]:
+        """What is no picture, or is not all that the model takes."""
         if isinstance(data, Mapping):
-            return self._feed_arrays(data), View(_UNMOVED, None)
+            binding = self._feed_arrays(data)
+            return binding, View(_UNMOVED, None, binding.inputs)
         if self._host is None or self._picture is None:
             names = ", ".join(f"{item.name} {list(item.shape)}" for item in self._engine.inputs)
             raise InputError(
                 f"This model takes no pictures but the arrays {names}: give them as .npy or .npz, "
                 f"or as a mapping of input name to array."
             )
-        others = [name for name in self._binding.inputs if name != self._picture.name]
+        carried = self._carried.complete({}) if self._carried else {}
+        for name, array in carried.items():
+            np.copyto(self._binding.inputs[name], array)
+        taken = (self._picture.name, *carried)
+        others = [name for name in self._binding.inputs if name not in taken]
         if others:
             raise InputError(
-                f"Beside the picture this model needs the inputs {', '.join(others)}: give all "
-                f"of them in one .npz."
+                f"Beside the picture this model needs the inputs {', '.join(others)}: give all of "
+                f"them in one .npz."
             )
+        return self._feed_picture(data)
+
+    def _feed_picture(self, data: Array) -> tuple[Binding, View]:
+        assert self._host is not None
         to_frame = self._host(data)
-        return self._binding, View(to_frame, (data.shape[1], data.shape[0]))
+        view = self._view
+        if view is None or view.to_frame is not to_frame:
+            frame_wh = (data.shape[1], data.shape[0])
+            view = self._view = View(to_frame, frame_wh, self._binding.inputs)
+        return self._binding, view
 
     def _feed_arrays(self, data: Arrays) -> Binding:
         specs = self._engine.inputs
         if set(data) == {""}:
-            if len(specs) != 1:
+            free = [item.name for item in specs if item.name not in self._carried.names]
+            if len(free) != 1:
                 raise InputError(
-                    f"This model has {len(specs)} inputs ({', '.join(s.name for s in specs)}): "
-                    f"give a .npz that names them."
+                    f"This model has {len(free)} inputs ({', '.join(free)}): give a .npz that "
+                    f"names them, or a constant 'value' for all but one in --spec."
                 )
-            data = {specs[0].name: data[""]}
+            data = {free[0]: data[""]}
+        if self._carried:
+            data = self._carried.complete(data)
         check_inputs(specs, data)
         if self._array_binding is None:
             self._array_binding = self._engine.bind(self._shapes)
         self._array_binding.rebind(data)
         return self._array_binding
+
+    def reset(self) -> None:
+        """Forget the state of the frames before, as for another stream."""
+        self._carried.reset()
 
     def warm_up(self) -> bool:
         """Run once on whatever the picture's buffer holds: the first run allocates and is slower.
@@ -221,6 +272,7 @@ class Lane:
 
     def close(self) -> None:
         """Let the buffers go."""
+        self._view = None
         self._binding.close()
         if self._array_binding is not None:
             self._array_binding.close()

@@ -5,16 +5,15 @@ from __future__ import annotations
 import dataclasses
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from edgeinfer import cache
 from edgeinfer.errors import EdgeInferError, InputError, SpecError
 from edgeinfer.frames import Array, Arrays, Frame, frame_from_array
 from edgeinfer.heads import HEADS, Graph
-from edgeinfer.machine import this_machine
+from edgeinfer.machine import give_back_memory, this_machine
 from edgeinfer.model.lane import Lane
 from edgeinfer.model.options import LoadOptions
 from edgeinfer.model.recovery import Recovery
@@ -24,6 +23,9 @@ from edgeinfer.providers import Engine
 from edgeinfer.results import Payload, Result, Served
 from edgeinfer.spec import ModelSpec, TensorSpec
 from edgeinfer.timing import now_ns
+
+if TYPE_CHECKING:
+    from edgeinfer.providers.vet import HeadStart
 
 
 class Model:
@@ -96,7 +98,8 @@ class Model:
     @property
     def class_count(self) -> int | None:
         """How many classes its outputs tell apart, None where that stays open."""
-        return HEADS[self.spec.head].classes(Graph(self.outputs, None))
+        graph = Graph(self.outputs, None, options=self.spec.head_options)
+        return HEADS[self.spec.head].classes(graph)
 
     @property
     def size_wh(self) -> tuple[int, int] | None:
@@ -112,9 +115,13 @@ class Model:
 
         Raises:
             InputError: if the model is closed or leaves an input's shape open.
+            ModelFileError: if the file is hostile: running it killed or hung the child that vets.
         """
         if self._closed:
             raise InputError("This model is closed: load it again.")
+        self._session.check_vetted()
+        if not self._lanes:
+            give_back_memory()
         lane = Lane(
             self._recovery, spec or self.spec, self._fed, HEADS[self.spec.head], self._shapes
         )
@@ -149,6 +156,12 @@ class Model:
         with self._lock:
             return self._own_lane().raw(frame)
 
+    def reset(self) -> None:
+        """Forget what earlier calls left behind (recurrent state), as for another stream."""
+        with self._lock:
+            if self._lane is not None:
+                self._lane.reset()
+
     def _own_lane(self) -> Lane:
         if self._lane is None:
             self._lane = self.lane()
@@ -181,6 +194,7 @@ class Model:
         self._lanes.clear()
         self._lane = None
         self._recovery.close()
+        self._session.close()
 
     def __enter__(self) -> Model:
         return self
@@ -194,8 +208,11 @@ class Model:
         self.close()
 
 
-def open_model(path: Path, options: LoadOptions) -> Model:
+def open_model(path: Path, options: LoadOptions, started: HeadStart | None = None) -> Model:
     """Open a model.
+
+    Args:
+        started: where the vetting of the file may be under way.
 
     Raises:
         ModelFileError: if the file is missing, damaged, hostile or no model.
@@ -204,8 +221,8 @@ def open_model(path: Path, options: LoadOptions) -> Model:
         ProviderError: if the named provider does not run it.
         UsageError: for unknown names.
     """
-    started = now_ns()
-    session = open_session(path, options)
+    began = now_ns()
+    session = open_session(path, options, started)
     try:
         spec = session.resolve(options)
         _check_target(session, spec)
@@ -214,11 +231,14 @@ def open_model(path: Path, options: LoadOptions) -> Model:
             fed = dataclasses.replace(spec, inputs=session.fed_inputs)
         shapes = _full_shapes(session.selected.engine.inputs, fed, options.input_shapes)
     except EdgeInferError:
-        session.selected.engine.close()
+        session.close()
         raise
+    if spec.state or any(item.context for item in spec.inputs):
+        # Frames that depend on those before them go one by one.
+        session = dataclasses.replace(session, plan=dataclasses.replace(session.plan, lanes=1))
     may_fall_back = options.allow_fallback and why_unfit(spec.target, "cpu", this_machine()) is None
     recovery = Recovery(session.selected, session.plan.lanes, may_fall_back)
-    return Model(session, recovery, spec, fed, shapes, now_ns() - started)
+    return Model(session, recovery, spec, fed, shapes, now_ns() - began)
 
 
 def _check_target(session: Session, spec: ModelSpec) -> None:
@@ -261,64 +281,3 @@ def _full_shapes(
             sizes = list(given[item.name])
         shapes[item.name] = tuple(size if isinstance(size, int) else 1 for size in sizes)
     return shapes
-
-
-def load(
-    path: str | Path,
-    provider: str = "auto",
-    *,
-    options: LoadOptions | None = None,
-    threads: int | None = None,
-    spinning: bool | None = None,
-    variants: Sequence[str | Path] = (),
-    use_plan: bool = True,
-    task: str | None = None,
-    head: str | None = None,
-    spec: str | Path | None = None,
-    labels: str | Path | None = None,
-    score_threshold: float | None = None,
-    iou_threshold: float | None = None,
-    cache_dir: str | Path | None = None,
-) -> Model:
-    """Open a model and say what really runs it.
-
-    Args:
-        path: an ONNX file.
-        provider: ``auto`` or a provider's name; a named one runs, or opening fails.
-        options: everything that can be said; the arguments below override it.
-        threads: for inference and preprocessing; None for what the box really grants.
-        spinning: whether idle threads wait busily.
-        variants: files of the same model in other precisions, which a stored plan may choose.
-        use_plan: whether a stored plan that still fits is used (`Model.notes` says so).
-        task, head, spec, labels: override what the model says of itself.
-        score_threshold, iou_threshold: which detections are reported.
-        cache_dir: where this process keeps what can be made again.
-
-    Raises:
-        ModelFileError: if the file is missing, damaged, hostile or no model.
-        SpecError: if what it means is unknown, ambiguous or contradictory.
-        ProviderError: if the named provider does not run it.
-        UsageError: for unknown names.
-
-    Example:
-        with edgeinfer.load("model.onnx") as model:
-            result = model(picture)
-    """
-    if cache_dir is not None:
-        cache.set_root(Path(cache_dir))
-    base = options or LoadOptions()
-    said: dict[str, Any] = {
-        "threads": threads,
-        "spinning": spinning,
-        "variants": tuple(Path(item) for item in variants) or None,
-        "use_plan": None if use_plan else False,
-        "task": task,
-        "head": head,
-        "spec": None if spec is None else Path(spec),
-        "labels": None if labels is None else Path(labels),
-        "score_threshold": score_threshold,
-        "iou_threshold": iou_threshold,
-        "provider": None if provider == "auto" else provider,
-    }
-    given = {key: value for key, value in said.items() if value is not None}
-    return open_model(Path(path), dataclasses.replace(base, **given))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeinfer.errors import UsageError, suggest
-from edgeinfer.plan import PREPROCESS
+from edgeinfer.plan import OBJECTIVES, PREPROCESS
 from edgeinfer.resolve import Overrides
 
 # More gain nothing and hold memory: each has activations of its own.
@@ -42,6 +42,9 @@ class LoadOptions:
         variants: files of the same model in other precisions, beside those that lie in its folder;
             only a stored plan makes one of them run.
         use_plan: whether a stored plan (`tune`) that still fits is used.
+        plan: the objective whose stored plan must be used; None for what fits the frames: of a
+            recording what was tuned for throughput, else what was tuned for something else, the
+            last one first.
         build: whether what takes minutes to build (a TensorRT engine) may be built.
     """
 
@@ -65,6 +68,7 @@ class LoadOptions:
     preprocess: str | None = None
     variants: tuple[Path, ...] = ()
     use_plan: bool = True
+    plan: str | None = None
     build: bool = True
 
     def __post_init__(self) -> None:
@@ -72,6 +76,10 @@ class LoadOptions:
             raise UsageError(f"threads is {self.threads}, not from 1 to 1024.")
         if self.lanes is not None and not 1 <= self.lanes <= MAX_LANES:
             raise UsageError(f"lanes is {self.lanes}, not from 1 to {MAX_LANES}.")
+        if self.plan not in (None, *OBJECTIVES):
+            raise UsageError(
+                f"There is no objective '{self.plan}'. {suggest(str(self.plan), OBJECTIVES)}"
+            )
         if self.preprocess not in (None, *PREPROCESS):
             raise UsageError(
                 f"preprocess is '{self.preprocess}'. {suggest(str(self.preprocess), PREPROCESS)}"

@@ -6,25 +6,29 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgeinfer.artifact import ModelFile, open_model_file
-from edgeinfer.errors import EdgeInferError, InputError, ModelFileError, UsageError, suggest
+from edgeinfer.errors import EdgeInferError, InputError, UsageError, suggest
 from edgeinfer.machine import usable_cpus
 from edgeinfer.model.embedded import embedded_file
 from edgeinfer.model.options import LoadOptions
+from edgeinfer.model.planned import Found, find_plans
 from edgeinfer.plan import Plan, StoredPlan, find_variants
-from edgeinfer.plan.stored import contradictions as contradictions_of
-from edgeinfer.plan.stored import locate, plan_path, recall_plan, why_stale
 from edgeinfer.providers import (
     Opening,
     Selected,
     Vetting,
     open_selected,
+    opening_runs,
     parse_provider,
     runtime_version,
 )
 from edgeinfer.resolve import Opened, resolve
 from edgeinfer.spec import InputSpec, ModelSpec, TensorSpec
+
+if TYPE_CHECKING:
+    from edgeinfer.providers.vet import HeadStart
 
 # Beyond this many threads a processor nothing is gained, and inference crawls or hangs.
 _MOST_THREADS_A_CPU = 8
@@ -43,6 +47,7 @@ class Session:
         graph_inputs: the inputs of the file, before preprocessing moved into the graph.
         fed_inputs: the spec of the inputs as they are fed, where preprocessing is in the graph.
         notes: what is worth telling about the plan, for people.
+        vetting: of the file that runs; it has been opened, but perhaps not yet run.
     """
 
     file: ModelFile
@@ -52,6 +57,22 @@ class Session:
     graph_inputs: tuple[TensorSpec, ...]
     fed_inputs: tuple[InputSpec, ...] | None = None
     notes: tuple[str, ...] = ()
+    vetting: Vetting | None = None
+
+    def check_vetted(self) -> None:
+        """Wait until a child has run the file once: nobody runs it here before.
+
+        Raises:
+            ModelFileError: if that killed or hung the child.
+        """
+        if self.vetting is not None:
+            self.vetting.finish()
+
+    def close(self) -> None:
+        """Let the engine and the vetting go; a second call does nothing."""
+        self.selected.engine.close()
+        if self.vetting is not None:
+            self.vetting.settle()
 
     def resolve(self, options: LoadOptions) -> ModelSpec:
         """Find out what the model expects and means.
@@ -80,8 +101,11 @@ def threads_of(options: LoadOptions) -> int:
     return options.threads if options.threads is not None else usable_cpus()
 
 
-def open_session(path: Path, options: LoadOptions) -> Session:
+def open_session(path: Path, options: LoadOptions, started: HeadStart | None = None) -> Session:
     """Open a model file, by its stored plan where that fits.
+
+    Args:
+        started: where the vetting of the file may be under way.
 
     Raises:
         ModelFileError: if it is missing, damaged, hostile or no model.
@@ -93,22 +117,26 @@ def open_session(path: Path, options: LoadOptions) -> Session:
     file = open_model_file(path)
     if options.variants:
         find_variants(file, options.variants)  # refuses what is none
-    plan, running, why = find_plan(file, options)
-    if plan is not None and running is not None:
-        try:
-            return _open_planned(file, running, plan, options, notes)
-        except _NotAsMeasured as error:
-            why = str(error)
-        except EdgeInferError as error:
-            why = f"opening by it failed ({error})"
-    if options.variants and why is None and options.use_plan:
+    passed: list[str] = []
+    for found in find_plans(file, options, passed):
+        session = _try_planned(file, found, options, (*notes, *found.notes), started)
+        if not isinstance(session, str):
+            return session
+        passed.append(session)
+    why = "; ".join(passed)
+    if options.plan is not None:
+        raise EdgeInferError(
+            f"No stored plan of {path} for {options.plan} can be used: {why or 'there is none'}. "
+            f"'edgeinfer tune {path} --objective {options.plan}' makes one."
+        )
+    if options.variants and not passed and options.use_plan:
         notes += (
             f"--variant names what a stored plan may choose, and there is none: run 'edgeinfer "
             f"tune {path} --variant {options.variants[0]}' first",
         )
-    if why is not None:
+    if passed:
         notes += (f"the stored plan is not used: {why}. 'edgeinfer tune {path}' measures anew",)
-    return _open_asked(file, options, notes)
+    return _open_asked(file, options, notes, started)
 
 
 class _NotAsMeasured(EdgeInferError):
@@ -133,39 +161,30 @@ def _check_threads(options: LoadOptions) -> tuple[str, ...]:
     return ()
 
 
-def find_plan(
-    file: ModelFile, options: LoadOptions
-) -> tuple[StoredPlan | None, ModelFile | None, str | None]:
-    """The stored plan that opening would use, the file that it chose, and why one is not used.
-
-    All are None where nothing was ever measured, or where the user wants no plan.
-
-    Raises:
-        ModelFileError: if a variant that the user names is no model.
-    """
-    if not options.use_plan:
-        return None, None, None
-    plan, why = recall_plan(file.sha256)
-    if plan is None:
-        return None, None, why
-    contradicting = contradictions_of(plan, options.said())
-    if contradicting:
-        return None, None, f"the options say {', '.join(contradicting)}"
-    stale = why_stale(plan)
-    if stale is not None:
-        return None, None, f"it is out of date: {stale}"
-    running = locate(plan, file, options.variants)
-    return (None, None, running) if isinstance(running, str) else (plan, running, None)
+def _try_planned(
+    file: ModelFile,
+    found: Found,
+    options: LoadOptions,
+    notes: tuple[str, ...],
+    started: HeadStart | None,
+) -> Session | str:
+    """What a plan opens, or why it does not."""
+    try:
+        return _open_planned(file, found, options, notes, started)
+    except _NotAsMeasured as error:
+        return str(error)
+    except EdgeInferError as error:
+        return f"opening by it failed ({error})"
 
 
 def _open_planned(
     file: ModelFile,
-    running: ModelFile,
-    plan: StoredPlan,
+    found: Found,
     options: LoadOptions,
     notes: tuple[str, ...],
+    started: HeadStart | None,
 ) -> Session:
-    choice = plan.choice
+    plan, running, choice = found.plan, found.running, found.plan.choice
     threads, lanes = _shared_out(plan, options)
     opened, fed = running, None
     if choice.preprocess == "graph":
@@ -182,14 +201,15 @@ def _open_planned(
         sha256=opened.sha256,
         build=options.build,
     )
-    selected = _vetted(running, lambda: open_selected(choice.provider, opening))
+    vetting = Vetting(running, started=started if running is file else None)
+    selected = _vetted(vetting, lambda: open_selected(choice.provider, opening))
     try:
         served = dataclasses.replace(
             selected.served,
             requested_provider=options.provider,
             skipped_providers=dict(plan.document.get("skipped_providers", {})),
         )
-        note = f"the stored plan is used: {plan.text()}"
+        note = f"the stored plan is used: {plan.text()}{found.why}"
         if running is not file:
             note += f"; {running.path} runs in place of {file.path}"
         if lanes != choice.lanes:
@@ -208,12 +228,14 @@ def _open_planned(
             ),
             inputs,
             fed,
-            (*notes, f"{note} [{plan_path(file.sha256)}]"),
+            (*notes, f"{note} [{plan.path}]"),
+            vetting,
         )
         if session.resolve(options).inputs != plan.inputs:
             raise _NotAsMeasured("the model's input is described in another way than then")
     except EdgeInferError:
         selected.engine.close()
+        vetting.close()
         raise
     return session
 
@@ -221,35 +243,35 @@ def _open_planned(
 def _shared_out(plan: StoredPlan, options: LoadOptions) -> tuple[int, int]:
     """Threads of the process, and how many inferences share them."""
     choice = plan.choice
-    if not options.recording or plan.document["objective"] == "throughput":
+    if not options.recording or plan.objective == "throughput":
         return choice.threads, choice.lanes
     # What answers one frame soonest may leave processors idle, which a recording need not.
     threads = max(choice.threads, threads_of(options))
     return threads, options.lanes_on(choice.provider.partition(":")[0], threads)
 
 
-def _vetted(file: ModelFile, opening: Callable[[], Selected]) -> Selected:
-    """Open a file that a child has opened before, and that it runs once meanwhile.
+def _vetted(vetting: Vetting, opening: Callable[[], Selected]) -> Selected:
+    """Open a file that a child has opened before, and that it runs once from then on.
 
     Raises:
         ModelFileError: if the file is hostile or damaged.
     """
-    vetting = Vetting(file)
     try:
         # The child opens the file while this process imports what it needs.
         vetting.opened(runtime_version())
-        selected = opening()
-        try:
+        if opening_runs():
             vetting.finish()
-        except ModelFileError:
-            selected.engine.close()
-            raise
+        selected = opening()
+        vetting.go_on()
         return selected
-    finally:
+    except BaseException:
         vetting.close()
+        raise
 
 
-def _open_asked(file: ModelFile, options: LoadOptions, notes: tuple[str, ...]) -> Session:
+def _open_asked(
+    file: ModelFile, options: LoadOptions, notes: tuple[str, ...], started: HeadStart | None
+) -> Session:
     """Open what was asked for as the options say, defaults where they say nothing."""
     threads = threads_of(options)
     lanes = options.lanes_on(parse_provider(options.provider)[0], threads)
@@ -265,8 +287,9 @@ def _open_asked(file: ModelFile, options: LoadOptions, notes: tuple[str, ...]) -
         sha256=file.sha256,
         build=options.build,
     )
+    vetting = Vetting(file, started=started)
     selected = _vetted(
-        file, lambda: open_selected(options.provider, opening, options.allow_fallback)
+        vetting, lambda: open_selected(options.provider, opening, options.allow_fallback)
     )
     said = {key for key in options.said() if key != "input_shapes"}
     plan = Plan(
@@ -276,7 +299,7 @@ def _open_asked(file: ModelFile, options: LoadOptions, notes: tuple[str, ...]) -
         spinning=spinning,
     )
     inputs = selected.engine.inputs
-    session = Session(file, file, selected, plan, inputs, notes=notes)
+    session = Session(file, file, selected, plan, inputs, notes=notes, vetting=vetting)
     return session if options.preprocess != "graph" else _with_raw_pictures(session, options)
 
 
@@ -289,8 +312,10 @@ def _with_raw_pictures(session: Session, options: LoadOptions) -> Session:
         inner = selected.reopen(
             dataclasses.replace(selected.opening, path=path, shapes={}, sha256=sha256)
         )
-    finally:
-        selected.engine.close()
+    except BaseException:
+        session.close()
+        raise
+    selected.engine.close()
     return dataclasses.replace(
         session,
         selected=inner,

@@ -97,7 +97,7 @@ class Outbox:
             result = _with_stage(result, "draw", now_ns() - began)
         for sink in self._sinks:
             began = now_ns()
-            sink.write(result, frame)
+            result = sink.write(result, frame) or result
             if sink.needs_pixels:
                 result = _with_stage(result, "write", now_ns() - began)
         return dataclasses.replace(outcome, result=result)

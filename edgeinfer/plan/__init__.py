@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from edgeinfer.plan.choice import PREPROCESS, Choice, Plan
+from edgeinfer.plan.choice import OBJECTIVES, PREPROCESS, Choice, Plan
 from edgeinfer.plan.stored import (
     SCHEMA,
     StoredPlan,
     contradictions,
-    recall_plan,
+    plan_path,
+    preferred,
+    recall_plans,
     sealed,
     store_plan,
     versions_of,
@@ -16,6 +18,7 @@ from edgeinfer.plan.stored import (
 from edgeinfer.plan.variants import Variant, find_variants, variant_of
 
 __all__ = [
+    "OBJECTIVES",
     "PREPROCESS",
     "SCHEMA",
     "Choice",
@@ -24,7 +27,9 @@ __all__ = [
     "Variant",
     "contradictions",
     "find_variants",
-    "recall_plan",
+    "plan_path",
+    "preferred",
+    "recall_plans",
     "sealed",
     "store_plan",
     "variant_of",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 PREPROCESS = ("host", "graph")
+OBJECTIVES = ("latency", "throughput", "efficiency")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
-"""Plans on disk: one for each model content, used only where everything is as it was measured.
+"""Plans on disk: one for each model content and objective, used only where everything is as it was
+measured.
 
-A plan lies in the cache as ``plans/SHA256.json`` (schema ``edgeinfer.plan/1``) and carries a
-digest over its content. The digest is no signature: it tells accidents and edits by hand, not an
+A plan lies in the cache as ``plans/SHA256.OBJECTIVE.json`` (schema ``edgeinfer.plan/1``; from
+when a model had one plan only, ``plans/SHA256.json`` is read, too) and carries a digest over its
+content. The digest is no signature: it tells accidents and edits by hand, not an
 attacker, who could write to the cache in other ways, too.
 """
 
@@ -9,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from edgeinfer import cache
 from edgeinfer.artifact import ModelFile
 from edgeinfer.errors import EdgeInferError
 from edgeinfer.machine import Machine, this_machine
-from edgeinfer.plan.choice import Choice, choice_from
+from edgeinfer.plan.choice import OBJECTIVES, Choice, choice_from
 from edgeinfer.providers import PROVIDERS
 from edgeinfer.spec import InputSpec, TensorSpec, input_fields
 from edgeinfer.version import __version__
@@ -38,6 +40,8 @@ class StoredPlan:
         graph_inputs: the inputs of the file itself, before preprocessing moved into it.
         input_shapes: the shapes that the user gave when it was measured.
         document: all of it.
+        path: where it lies.
+        stored_ns: when it was stored, wall clock.
     """
 
     choice: Choice
@@ -45,10 +49,20 @@ class StoredPlan:
     graph_inputs: tuple[TensorSpec, ...]
     input_shapes: Mapping[str, tuple[int, ...]]
     document: Mapping[str, Any]
+    path: Path
+    stored_ns: int
+
+    @property
+    def objective(self) -> str:
+        return str(self.document["objective"])
+
+    def objective_text(self, why: str) -> str:
+        """Something about it, for people, where there may be several."""
+        return f"the one for {self.objective}: {why}"
 
     def text(self) -> str:
         """For people: what won, when measured for what."""
-        return f"{self.choice.text()} (tuned for {self.document['objective']})"
+        return f"{self.choice.text()} (tuned for {self.objective})"
 
 
 def _digest(document: Mapping[str, Any]) -> str:
@@ -63,26 +77,57 @@ def sealed(document: Mapping[str, Any]) -> dict[str, Any]:
     return {**plain, "digest": _digest(plain)}
 
 
-def plan_path(sha256: str) -> Path:
-    """Where the plan of a model is kept."""
-    return cache.root() / _KIND / f"{sha256}.json"
+def plan_path(sha256: str, objective: str) -> Path:
+    """Where the plan of a model for an objective is kept."""
+    return cache.root() / _KIND / f"{sha256}.{objective}.json"
 
 
 def store_plan(sha256: str, document: Mapping[str, Any]) -> Path | None:
-    """Keep a sealed plan for the model of this content.
+    """Keep a sealed plan for the model of this content, in place of the one for its objective.
 
     Returns:
         Its path, or None where the cache refuses.
     """
     data = json.dumps(dict(document), indent=1).encode()
-    return cache.store(_KIND, f"{sha256}.json", data)
+    return cache.store(_KIND, plan_path(sha256, str(document["objective"])).name, data)
 
 
-def recall_plan(sha256: str) -> tuple[StoredPlan | None, str | None]:
-    """The plan stored for a model, and why it cannot be read (None where there is none)."""
-    path = plan_path(sha256)
+def recall_plans(sha256: str) -> tuple[list[StoredPlan], list[str]]:
+    """The plans stored for a model, one for each objective, the last stored first; and why others
+    cannot be read."""
+    found: dict[str, StoredPlan] = {}
+    unreadable = []
+    paths = [plan_path(sha256, objective) for objective in OBJECTIVES]
+    for path in (cache.root() / _KIND / f"{sha256}.json", *paths):
+        plan, why = _recall(path)
+        if why is not None:
+            unreadable.append(why)
+        if plan is not None:
+            before = found.get(plan.objective)
+            if before is None or before.stored_ns <= plan.stored_ns:
+                found[plan.objective] = plan
+    return sorted(found.values(), key=lambda plan: -plan.stored_ns), unreadable
+
+
+def preferred(plans: Sequence[StoredPlan], recording: bool) -> list[tuple[StoredPlan, str]]:
+    """The plans in the order in which they are tried, and why; the last stored come first.
+
+    Args:
+        recording: whether frames come from files and only the whole counts: then what was tuned
+            for throughput comes first, else it comes last.
+    """
+    first = [plan for plan in plans if (plan.objective == "throughput") == recording]
+    why = "only the whole of a recording counts" if recording else "each frame counts"
+    same = "it was tuned last" if len(first) > 1 else why
+    rest = [(plan, "there is no other that fits") for plan in plans if plan not in first]
+    return [*((plan, same) for plan in first), *rest]
+
+
+def _recall(path: Path) -> tuple[StoredPlan | None, str | None]:
+    """A plan, and why it cannot be read (None where there is none)."""
     try:
-        if path.stat().st_size > _MAX_BYTES:
+        status = path.stat()
+        if status.st_size > _MAX_BYTES:
             return None, f"{path} is larger than any plan"
         document = json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
@@ -97,22 +142,32 @@ def recall_plan(sha256: str) -> tuple[StoredPlan | None, str | None]:
     if document.get("digest") != _digest(document):
         return None, f"{path} was edited or damaged: its content is not what was measured"
     try:
-        return _read(document), None
+        return _read(document, path, status.st_mtime_ns), None
     except (KeyError, TypeError, ValueError, AttributeError, EdgeInferError) as error:
         return None, f"{path} is damaged ({type(error).__name__}: {error})"
 
 
-def _read(document: Mapping[str, Any]) -> StoredPlan:
+def _read(document: Mapping[str, Any], path: Path, written_ns: int) -> StoredPlan:
     model = document["model"]
     Machine.from_dict(document["machine"])
-    document["versions"]["edgeinfer"], document["objective"]
+    document["versions"]["edgeinfer"]
+    if document["objective"] not in OBJECTIVES:
+        raise ValueError("objective")
     inputs = tuple(InputSpec(**input_fields(item, "the plan")) for item in model["inputs"])
     graph_inputs = tuple(
         TensorSpec(item["name"], item["dtype"], tuple(item["shape"]))
         for item in model["graph_inputs"]
     )
     shapes = {name: tuple(map(int, sizes)) for name, sizes in model["input_shapes"].items()}
-    return StoredPlan(choice_from(document["best"]), inputs, graph_inputs, shapes, document)
+    return StoredPlan(
+        choice_from(document["best"]),
+        inputs,
+        graph_inputs,
+        shapes,
+        document,
+        path,
+        int(document.get("stored_ns", written_ns)),
+    )
 
 
 def versions_of(provider: str) -> dict[str, str]:

@@ -13,6 +13,8 @@ from edgeinfer.packages import opencv
 from edgeinfer.preprocess.planes import Write, picture_view, takes_picture, writer
 from edgeinfer.spec import InputSpec
 
+_BYTES = np.dtype(np.uint8)
+
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
@@ -20,7 +22,7 @@ class _Plan:
 
     Attributes:
         shape: of the pictures.
-        crop: the part that is used.
+        crop: the part that is used; None where that is all.
         inner_wh: its size after resizing; None where there is nothing to resize.
         inner: `(h, w, 3)` or `(h, w)` uint8, where the resized part goes.
         write: brings the resized part into the model's input.
@@ -28,7 +30,7 @@ class _Plan:
     """
 
     shape: tuple[int, ...]
-    crop: tuple[slice, slice]
+    crop: tuple[slice, slice] | None
     inner_wh: tuple[int, int] | None
     inner: Array
     write: Write
@@ -78,9 +80,9 @@ class HostPreprocess:
             SpecError: if the spec says that it must not be resized and its size is another.
         """
         plan = self._plan
-        if plan is None or picture.shape != plan.shape or picture.dtype != np.uint8:
+        if plan is None or picture.shape != plan.shape or picture.dtype != _BYTES:
             plan = self._plan = self._lay_out(picture)
-        part = picture[plan.crop]
+        part = picture if plan.crop is None else picture[plan.crop]
         if plan.inner_wh is not None:
             part = self._resize(
                 part, plan.inner_wh, dst=plan.inner, interpolation=self._interpolation
@@ -104,13 +106,14 @@ class HostPreprocess:
         channels = 1 if picture.ndim == 2 else 3
         region = self._region(where)
         x0, y0, crop_w, crop_h = where.crop_xywh
+        crop = slice(y0, y0 + crop_h), slice(x0, x0 + crop_w)
         if takes_picture(spec, channels):
             inner = picture_view(spec, region)
         else:
             inner = np.empty((*where.inner_wh[::-1], *picture.shape[2:]), np.uint8)
         return _Plan(
             shape=picture.shape,
-            crop=(slice(y0, y0 + crop_h), slice(x0, x0 + crop_w)),
+            crop=None if (crop_w, crop_h) == (width, height) else crop,
             inner_wh=None if where.inner_wh == (crop_w, crop_h) else where.inner_wh,
             inner=inner,
             write=writer(spec, region, channels),

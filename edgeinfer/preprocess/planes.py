@@ -53,22 +53,28 @@ def table(spec: InputSpec) -> Array:
     return np.ascontiguousarray(values.astype(dtype))
 
 
-def _scaling(factor: float) -> Convert:
-    # Widening into the buffer and multiplying there, two vector loops, took 0.13 ms for three
-    # planes of 640x360 on an x86-64 core; one np.multiply with a cast inside it 0.16 to 0.20,
-    # cv2.LUT 0.23 to 0.37, np.take 1.5, cv2.dnn.blobFromImage 3 and cv2.multiply 0.7.
-    by = np.float32(factor)
+def _computing(spec: InputSpec, shape: tuple[int, ...]) -> Convert:
+    # Few vector loops over everything: right after an inference each call costs several times what
+    # it costs in a hot loop. Three planes of 640x360 took 0.10 ms without an offset and 0.13 with
+    # one, on an x86-64 core; cv2.LUT 0.19, np.multiply with a cast inside it 0.15, np.take 1.5,
+    # cv2.dnn.blobFromImage 3 and cv2.multiply 0.7.
+    pairs = spec.per_channel()
+    by = np.array([factor for factor, _ in pairs], np.float32).reshape(shape)
+    # Subtracted in the picture's own units, which loses no digits near zero.
+    zero = np.array([-offset / factor for factor, offset in pairs], np.float32).reshape(shape)
+    shifts = bool(zero.any())
 
-    def convert(plane: Array, out: Array) -> None:
-        np.copyto(out, plane)
+    def convert(planes: Array, out: Array) -> None:
+        np.copyto(out, planes)
+        if shifts:
+            np.subtract(out, zero, out=out)
         np.multiply(out, by, out=out)
 
     return convert
 
 
 def _looking_up(values: Array) -> Convert:
-    # One pass whatever the arithmetic, and rounded once: with an offset the loops above would be
-    # three passes and lose digits near zero; numpy's own cast to float16 takes 1.8 ms.
+    # One pass, and rounded once; numpy's own cast to float16 takes 1.8 ms.
     lut: Any = opencv().LUT
     carrier = _CARRIERS[values.dtype.itemsize]
     entries = np.ascontiguousarray(values).view(carrier)
@@ -84,14 +90,29 @@ def _looking_up(values: Array) -> Convert:
     return convert
 
 
-def _converters(spec: InputSpec) -> list[Convert]:
-    """One per channel, in the order of the spec's colours."""
+def _converter(spec: InputSpec) -> Convert:
+    """For a grey plane, or a picture of interleaved channels in the order of the spec's colours."""
     if passes_bytes(spec):
-        return [lambda plane, out: np.copyto(out, plane)] * spec.channels
-    if spec.dtype == "float32" and all(offset == 0 for _, offset in spec.per_channel()):
-        return [_scaling(factor) for factor, _ in spec.per_channel()]
+        return lambda picture, out: np.copyto(out, picture)
+    if spec.dtype == "float32":
+        return _computing(spec, (-1,) if spec.channels > 1 else ())
     values = table(spec)
-    return [_looking_up(values[:, channel]) for channel in range(spec.channels)]
+    return _looking_up(values if len(set(spec.per_channel())) > 1 else values[:, 0])
+
+
+def _planar_converter(spec: InputSpec) -> Convert:
+    """For `(C, h, w)` planes in the order of the spec's colours, or one grey plane for all."""
+    if passes_bytes(spec):
+        return lambda planes, out: np.copyto(out, planes)
+    if spec.dtype == "float32":
+        return _computing(spec, (-1, 1, 1))
+    each = [_looking_up(values) for values in table(spec).T]
+
+    def convert(planes: Array, out: Array) -> None:
+        for channel, look_up in enumerate(each):
+            look_up(planes if planes.ndim == 2 else planes[channel], out[channel])
+
+    return convert
 
 
 def spec_of_bytes(spec: InputSpec) -> InputSpec:
@@ -141,7 +162,7 @@ def _keeper(target: Array) -> Write:
 
 
 def _gray_writer(spec: InputSpec, plane: Array, channels: int) -> Write:
-    convert = _converters(spec)[0]
+    convert = _converter(spec)
     if channels == 1:
         return lambda picture: convert(picture, plane)
     cv2 = opencv()
@@ -151,30 +172,23 @@ def _gray_writer(spec: InputSpec, plane: Array, channels: int) -> Write:
 
 
 def _planar_writer(spec: InputSpec, region: Array, channels: int) -> Write:
-    jobs = list(zip(_converters(spec), region, strict=True))
+    convert = _planar_converter(spec)
     if channels == 1:
-
-        def write_gray(picture: Array) -> None:
-            for convert, out in jobs:
-                convert(picture, out)
-
-        return write_gray
-    if spec.color == "rgb":
-        jobs.reverse()  # cv2.split gives blue first
+        return lambda picture: convert(picture, region)
     split = opencv().split
-    scratch = [np.empty(region.shape[1:], np.uint8) for _ in jobs]
+    planes = np.empty(region.shape, np.uint8)
+    # cv2.split gives blue first.
+    targets = list(planes if spec.color == "bgr" else planes[::-1])
 
     def write(picture: Array) -> None:
-        for plane, (convert, out) in zip(split(picture, scratch), jobs, strict=True):
-            convert(plane, out)
+        split(picture, targets)
+        convert(planes, region)
 
     return write
 
 
 def _interleaved_writer(spec: InputSpec, region: Array, channels: int) -> Write:
-    convert = _converters(spec)[0]
-    if len(set(spec.per_channel())) > 1:
-        convert = _looking_up(table(spec))
+    convert = _converter(spec)
     cv2 = opencv()
     code = cv2.COLOR_GRAY2BGR if channels == 1 else cv2.COLOR_BGR2RGB
     if channels == 3 and spec.color == "bgr":

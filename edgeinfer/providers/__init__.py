@@ -1,12 +1,24 @@
-"""What can run models here, and how a model is opened on it."""
+"""What can run models here, and how a model is opened on it.
+
+Each part is imported on first use (PEP 562): a new file is vetted before the rest is there.
+"""
 
 from __future__ import annotations
 
-from edgeinfer.providers.base import Binding, Device, Engine, Opening, Provider, check_inputs
-from edgeinfer.providers.ort import onnxruntime, runtime_version
-from edgeinfer.providers.select import Selected, check_options, open_selected, parse_provider
-from edgeinfer.providers.table import PROVIDERS
-from edgeinfer.providers.vet import Vetting
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgeinfer.providers.base import Binding, Device, Engine, Opening, Provider, check_inputs
+    from edgeinfer.providers.ort import onnxruntime, runtime_version
+    from edgeinfer.providers.select import (
+        Selected,
+        check_options,
+        open_selected,
+        opening_runs,
+        parse_provider,
+    )
+    from edgeinfer.providers.table import PROVIDERS
+    from edgeinfer.providers.vet import Vetting, vouch
 
 __all__ = [
     "PROVIDERS",
@@ -21,6 +33,41 @@ __all__ = [
     "check_options",
     "onnxruntime",
     "open_selected",
+    "opening_runs",
     "parse_provider",
     "runtime_version",
+    "vouch",
 ]
+
+_HOMES = {
+    "PROVIDERS": "edgeinfer.providers.table",
+    "Binding": "edgeinfer.providers.base",
+    "Device": "edgeinfer.providers.base",
+    "Engine": "edgeinfer.providers.base",
+    "Opening": "edgeinfer.providers.base",
+    "Provider": "edgeinfer.providers.base",
+    "Selected": "edgeinfer.providers.select",
+    "Vetting": "edgeinfer.providers.vet",
+    "check_inputs": "edgeinfer.providers.base",
+    "check_options": "edgeinfer.providers.select",
+    "onnxruntime": "edgeinfer.providers.ort",
+    "open_selected": "edgeinfer.providers.select",
+    "opening_runs": "edgeinfer.providers.select",
+    "parse_provider": "edgeinfer.providers.select",
+    "runtime_version": "edgeinfer.providers.ort",
+    "vouch": "edgeinfer.providers.vet",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'edgeinfer.providers' has no attribute '{name}'")
+    import importlib
+
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -54,6 +54,23 @@ class Opening:
     lanes: int = 1
 
 
+@dataclass(frozen=True)
+class Keeping:
+    """How what a provider compiles is kept as EPContext.
+
+    Attributes:
+        at_once: whether the first opening keeps it; else only what is built ahead is kept, because
+            compiling takes little longer than opening what was compiled.
+        slow: whether compiling takes minutes.
+        device: what tells its device from others. versions: of everything that it depends on.
+    """
+
+    at_once: bool
+    slow: bool = False
+    device: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
 class Binding(Protocol):
     """The buffers of one stream."""
 

@@ -10,7 +10,7 @@ from typing import Any
 from edgeinfer.providers import failures
 from edgeinfer.providers.base import Device, Engine, Opening
 from edgeinfer.providers.engine import Request, open_engine
-from edgeinfer.providers.option_tables import CPU_ENTRIES, GRAPH_LEVELS
+from edgeinfer.providers.option_tables import CPU_ENTRIES, CPU_OPTIONS, GRAPH_LEVELS
 from edgeinfer.providers.options import Rule
 from edgeinfer.providers.ort import add_entry, library_folder, onnxruntime, runtime_version
 from edgeinfer.providers.wheels import mixed_up
@@ -182,3 +182,6 @@ class CpuProvider:
 
         request = Request("cpu", "CPUExecutionProvider", "cpu", "", configure=configure)
         return open_engine(opening, request)
+
+
+CPU = CpuProvider(CPU_OPTIONS)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from edgeinfer.artifact import QUANTIZED_OPS, file_precision
-from edgeinfer.errors import InputError, ProviderError
+from edgeinfer.errors import EdgeInferError, InputError, ProviderError
 from edgeinfer.providers import optimized, placement
-from edgeinfer.providers.base import Binding, Engine, Opening
+from edgeinfer.providers.base import Binding, Engine, Keeping, Opening
 from edgeinfer.providers.binding import OrtBinding
+from edgeinfer.providers.context import Context
 from edgeinfer.providers.device_binding import DeviceBinding
 from edgeinfer.providers.ort import onnxruntime, opening_error, runtime_version, session_settings
 from edgeinfer.results import Placement, Served
@@ -51,6 +53,7 @@ class Request:
         configure: changes the session settings.
         memory: the device's memory for buffers, name and index; None for the host's.
         why_not: looks for the reason where the provider did not start.
+        keeping: how what it compiles is kept, None where it keeps that itself or compiles nothing.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Request:
     configure: Callable[[Any], None] | None = None
     memory: tuple[str, int] | None = None
     why_not: Callable[[], str | None] | None = None
+    keeping: Keeping | None = None
 
 
 def open_engine(opening: Opening, request: Request) -> Engine:
@@ -73,11 +77,47 @@ def open_engine(opening: Opening, request: Request) -> Engine:
         ModelFileError: if ONNX Runtime cannot read the model.
         ProviderError: if the provider did not start or did not take every costly node.
     """
+    if request.keeping is None or not opening.sha256:
+        return _open(opening, request, opening.path)
+    context = Context(
+        opening,
+        request.name,
+        request.keeping,
+        request.options,
+        lambda: _to_compile(opening, request),
+    )
+    graph = context.graph()
+    if graph is not None:
+        try:
+            return _open(opening, request, graph)
+        except EdgeInferError as error:
+            context.drop(str(error))
+    engine = _open(opening, request, opening.path)
+    if context.refused is not None:
+        context.give_up()
+    return engine
+
+
+def _to_compile(opening: Opening, request: Request) -> Any:
+    """Session settings that hold the provider.
+
+    Raises:
+        Exception: whatever ONNX Runtime raises for the options.
+    """
+    settings = session_settings(onnxruntime(), opening, record=False)
+    if request.devices is not None:
+        settings.add_provider_for_devices(list(request.devices), dict(request.options))
+    else:
+        settings.add_provider(request.ort_name, dict(request.options))
+    return settings
+
+
+def _open(opening: Opening, request: Request, path: Path) -> Engine:
+    """Open a file under the contract: the model, or what was compiled from it."""
     ort = onnxruntime()
     settings = session_settings(ort, opening)
     if request.configure is not None:
         request.configure(settings)
-    path = opening.path
     if request.name == "cpu":
         path = optimized.graph_for(ort, opening, settings)
     arguments: dict[str, Any] = {}

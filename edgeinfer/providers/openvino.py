@@ -10,11 +10,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from edgeinfer import compiled
 from edgeinfer.artifact import file_precision
 from edgeinfer.errors import MissingPackageError, ProviderError
 from edgeinfer.machine import this_machine
-from edgeinfer.providers import openvino_runtime
-from edgeinfer.providers.base import Device, Engine, Opening
+from edgeinfer.providers import openvino_runtime, optimized
+from edgeinfer.providers.base import Device, Engine, Keeping, Opening
 from edgeinfer.providers.builtin import OrtProvider
 from edgeinfer.providers.engine import open_engine
 from edgeinfer.providers.openvino_properties import compute_precision, properties
@@ -156,8 +157,31 @@ class OpenVinoProvider:
         request = _BUILT_IN.request(plain, {"device_type": device, "load_config": config})
         return open_engine(
             opening,
-            replace(request, device=device, impl=self.runtime(), narrowed=narrowed),
+            replace(
+                request,
+                device=device,
+                impl=self.runtime(),
+                narrowed=narrowed,
+                keeping=self._keeping(device),
+            ),
         )
+
+    def _keeping(self, device: str) -> Keeping | None:
+        """How ONNX Runtime's own provider keeps what it compiles.
+
+        For a processor OpenVINO saves its own representation, and the wheel (1.23.0 and 1.24.1)
+        lacks the library that reads it; another wheel's is of another ABI. With OpenVINO's
+        CACHE_DIR it is the same: something is saved and never read.
+        """
+        if device == "CPU" and not any(library_folder().glob("libopenvino_ir_frontend*")):
+            if optimized.is_ahead():
+                compiled.tell(
+                    "onnxruntime-openvino compiles anew at each opening: it lacks the library that "
+                    "reads what OpenVINO saves for a processor. The openvino wheel beside stock "
+                    "onnxruntime has it"
+                )
+            return None
+        return Keeping(device != "CPU", device={"name": device}, versions=self.versions())
 
     def _open_runtime(self, opening: Opening) -> Engine:
         device = _named(opening.device, ("CPU",)) or _named(

@@ -36,12 +36,17 @@ class _Unfit(Exception):
 
 @contextlib.contextmanager
 def ahead() -> Iterator[None]:
-    """Inside, openings build the optimized graph where it is not there yet."""
+    """Inside, openings build what later ones take, where it is not there yet."""
     token = _ahead.set(True)
     try:
         yield
     finally:
         _ahead.reset(token)
+
+
+def is_ahead() -> bool:
+    """Whether openings are to build what later ones take."""
+    return _ahead.get()
 
 
 def graph_for(ort: Any, opening: Opening, settings: Any) -> Path:
@@ -56,7 +61,7 @@ def graph_for(ort: Any, opening: Opening, settings: Any) -> Path:
         return opening.path
     key = _key(ort, opening)
     folder = compiled.find(KIND, key)
-    if folder is None and _ahead.get():
+    if folder is None and is_ahead():
         with contextlib.suppress(_Unfit):
             folder = compiled.obtain(KIND, key, lambda inside: _build(ort, opening, inside))
     if folder is None:

@@ -44,7 +44,7 @@ GRAPH_LEVELS: Mapping[str, str] = {
     "extended": "ORT_ENABLE_EXTENDED",
     "all": "ORT_ENABLE_ALL",
 }
-CPU: Mapping[str, Rule] = {
+CPU_OPTIONS: Mapping[str, Rule] = {
     **dict.fromkeys(CPU_ENTRIES, _FLAG),
     "spin_duration_us": whole(0, 10_000_000),
     "dynamic_block_base": whole(0, 1024),

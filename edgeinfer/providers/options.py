@@ -102,7 +102,8 @@ def check(name: str, rules: Mapping[str, Rule], given: Mapping[str, str]) -> Non
         if rule is None:
             hint = suggest_key(key, rules) if rules else "It has no options."
             raise UsageError(
-                f"The provider '{name}' has no option '{key}'. {hint} (--threads sets threads.)"
+                f"The provider '{name}' has no option '{key}'. {hint} (--threads sets threads, "
+                f"--provider {name}:DEVICE the device.)"
             )
         wanted = rule(value)
         if wanted is not None:

@@ -63,8 +63,12 @@ def knows_entry(entry: str) -> bool:
     return False
 
 
-def session_settings(ort: Any, opening: Opening) -> Any:
-    """Session options for an opening: quiet, with its threads, recording the placement."""
+def session_settings(ort: Any, opening: Opening, record: bool = True) -> Any:
+    """Session options for an opening: quiet, with its threads, recording the placement.
+
+    Args:
+        record: whether they do record it.
+    """
     settings = ort.SessionOptions()
     settings.log_severity_level = 4
     settings.intra_op_num_threads = opening.threads
@@ -75,10 +79,8 @@ def session_settings(ort: Any, opening: Opening) -> Any:
     settings.add_session_config_entry(
         "session.intra_op.allow_spinning", "1" if opening.spinning else "0"
     )
-    # Smaller blocks of work: where a decoder takes a processor for a while, the others go on with
-    # what its thread would have done (onnxruntime_session_options_config_keys.h).
-    settings.add_session_config_entry("session.dynamic_block_base", "4")
-    placement.ask(ort, settings)
+    if record:
+        placement.ask(ort, settings)
     return settings
 
 

@@ -16,8 +16,10 @@ from edgeinfer.errors import ProviderError
 from edgeinfer.results import Placement
 from edgeinfer.spec import TensorSpec
 
-# Nodes whose place decides a model's speed. Everything else on the CPU is shape arithmetic.
+# Nodes whose place decides a model's speed. Everything else on the CPU is shape arithmetic. What a
+# provider compiled (EPContext) is anything.
 _COSTLY = (
+    "EPContext",
     "Conv",
     "MatMul",
     "Gemm",
@@ -43,9 +45,14 @@ _SHAPE_OPS = (
 )
 
 
+def has_record(ort: Any) -> bool:
+    """Whether sessions know where their nodes went (ONNX Runtime 1.24.1 and later)."""
+    return hasattr(ort.InferenceSession, "get_provider_graph_assignment_info")
+
+
 def ask(ort: Any, settings: Any) -> None:
     """Make a session record where its nodes go; must come before it is opened."""
-    if hasattr(ort.InferenceSession, "get_provider_graph_assignment_info"):
+    if has_record(ort):
         settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     else:
         import tempfile
@@ -151,7 +158,8 @@ def check_contract(provider: str, where: Placement, max_cpu_nodes: int | None) -
     if max_cpu_nodes is not None and total > max_cpu_nodes:
         counted = ", ".join(f"{count_} {op}" for op, count_ in sorted(on_cpu.items()))
         raise ProviderError(
-            f"{total} nodes run on the CPU ({counted}), more than --max-cpu-nodes {max_cpu_nodes}."
+            f"{total} nodes run on the CPU ({counted}), more than --max-cpu-nodes {max_cpu_nodes}: "
+            f"allow more, or name a provider that takes them ('edgeinfer providers' lists them)."
         )
     if provider == "cpu":
         return

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgeinfer.errors import ProviderError
-from edgeinfer.providers.base import Device, Engine, Opening
+from edgeinfer.providers.base import Device, Engine, Keeping, Opening
 from edgeinfer.providers.engine import Request, open_engine
 from edgeinfer.providers.options import Rule
 from edgeinfer.providers.ort import onnxruntime, runtime_version
@@ -132,5 +132,19 @@ class PluginProvider:
             devices=[found[name]],
             narrowed=narrowed,
             why_not=mixed_up,
+            keeping=self._keeping(name, found[name]),
         )
         return open_engine(opening, request)
+
+    def _keeping(self, name: str, device: Any) -> Keeping:
+        """How what it compiles for one of ONNX Runtime's devices is kept."""
+        hardware = device.device
+        told = {
+            "name": name,
+            "vendor": str(hardware.vendor),
+            "id": f"{hardware.vendor_id} {hardware.device_id}",
+            **{f"metadata {key}": value for key, value in sorted(hardware.metadata.items())},
+            **{f"provider {key}": value for key, value in sorted(device.ep_metadata.items())},
+        }
+        told.pop("provider library_path", None)
+        return Keeping(self.plugin.keeps, self.plugin.slow, told, self.versions())

@@ -41,6 +41,8 @@ class Plugin:
         options: what each may hold.
         defaults: options that differ from the plugin's own defaults.
         needs: what the box must have, for the remedy.
+        keeps: whether what it compiles is kept at once; else only what is built ahead is.
+        slow: whether compiling takes minutes.
     """
 
     name: str
@@ -50,6 +52,8 @@ class Plugin:
     options: Mapping[str, Rule] = field(default_factory=dict)
     defaults: Mapping[str, str] = field(default_factory=dict)
     needs: str = ""
+    keeps: bool = False
+    slow: bool = False
 
     @property
     def installed(self) -> bool:
@@ -101,6 +105,8 @@ def _examine(plugin: Plugin) -> str | None:
         return f"loading its library ends the process ({lines[-1] if lines else 'no message'})"
     if answer["error"] is not None:
         said = str(answer["error"])
+        if str(folder) in said and "No such file" in said:
+            return f"its wheel is incomplete ({said}); install {plugin.distribution} again"
         return f"its library does not load: {failures.explain(said) or said}"
     cache.note("plugins", key, {"devices": answer["devices"]})
     return None

@@ -9,6 +9,7 @@ import json
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -52,19 +53,23 @@ def probe_all() -> list[dict[str, Any]]:
         everything that results depend on; `devices`.
     """
     started: list[Child] = []
+    over = threading.Event()
     with ThreadPoolExecutor(max_workers=min(4, usable_cpus())) as pool:
         try:
-            return list(pool.map(lambda name: _probe(name, started), PROVIDERS))
+            return list(pool.map(lambda name: _probe(name, started, over), PROVIDERS))
         except BaseException:  # Ctrl-C does not wait for a driver that hangs
+            over.set()
             pool.shutdown(wait=False, cancel_futures=True)
             for child in started:
                 child.process.kill()
             raise
 
 
-def _probe(name: str, started: list[Child]) -> dict[str, Any]:
+def _probe(name: str, started: list[Child], over: threading.Event) -> dict[str, Any]:
     child = Child("edgeinfer.providers.probe", [name])
     started.append(child)
+    if over.is_set():  # it was not yet among those that were ended
+        child.process.kill()
     finished = child.wait(_TIMEOUT_S)
     answer: dict[str, Any] = dict(_UNTOLD)
     lines = finished.stdout.decode(errors="replace").split(_MARK)[1:]

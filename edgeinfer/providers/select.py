@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Mapping
 
 from edgeinfer.errors import EdgeInferError, ProviderError, UsageError, suggest
-from edgeinfer.providers import failures, wheels
+from edgeinfer.providers import failures, optimized, placement, wheels
 from edgeinfer.providers.base import Engine, Opening, Provider
 from edgeinfer.providers.options import check
+from edgeinfer.providers.ort import onnxruntime
 from edgeinfer.providers.table import PROVIDERS
 from edgeinfer.results import Served
 
@@ -70,6 +71,15 @@ class Selected:
         """
         skipped = {**self.served.skipped_providers, self.served.provider: reason}
         return _fall_back(self.served.requested_provider, self.opening, skipped)
+
+
+def opening_runs() -> bool:
+    """Whether opening a model runs it.
+
+    Old ONNX Runtimes tell the placement by the profile of a run only, and a graph that is optimized
+    ahead is held against the file's.
+    """
+    return optimized.is_ahead() or not placement.has_record(onnxruntime())
 
 
 def open_selected(text: str, opening: Opening, allow_fallback: bool = False) -> Selected:

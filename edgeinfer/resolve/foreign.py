@@ -8,7 +8,15 @@ from typing import Any
 
 from edgeinfer.spec import TensorSpec
 
-_ULTRALYTICS_TASKS = {"detect": "detect", "classify": "classify"}
+# By Ultralytics' task: the head whose layout it exports; None where the shape settles it.
+_ULTRALYTICS_HEADS: Mapping[str, str | None] = {
+    "detect": None,
+    "classify": "softmax",
+    "segment": "yolov8-seg",
+    "pose": "yolov8-pose",
+    "obb": "yolov8-obb",
+}
+_RTDETR = "RTDETRDecoder"
 
 
 def _literal(text: str | None) -> Any:
@@ -24,7 +32,7 @@ def _literal(text: str | None) -> Any:
 def ultralytics_fields(
     metadata: Mapping[str, str], inputs: Sequence[TensorSpec]
 ) -> dict[str, Any] | None:
-    """What Ultralytics' exporters say: `task`, `names`, `imgsz`, `stride`, `end2end`.
+    """What Ultralytics' exporters say: `task`, `names`, `imgsz`, `stride`, `end2end`, `kpt_shape`.
 
     Source: `export_onnx` in https://github.com/ultralytics/ultralytics (and YOLOv5's export.py,
     which writes `stride` and `names` only).
@@ -38,19 +46,21 @@ def ultralytics_fields(
     if isinstance(names, dict):
         names = [names[key] for key in sorted(names, key=lambda key: (str(type(key)), key))]
     task = metadata.get("task", "detect")
-    fields: dict[str, Any] = {
-        "task": _ULTRALYTICS_TASKS.get(task, "tensor"),
-        "labels": [str(name) for name in names],
-    }
-    if task not in _ULTRALYTICS_TASKS:
-        fields.update(head="tensor", labels=[])
-    elif task == "detect" and (
-        _literal(metadata.get("end2end")) is True
-        or (_literal(metadata.get("args")) or {}).get("nms") is True
-    ):
+    fields: dict[str, Any] = {"task": task, "labels": [str(name) for name in names]}
+    finished = _literal(metadata.get("end2end")) is True or (
+        (_literal(metadata.get("args")) or {}).get("nms") is True
+    )
+    if task not in _ULTRALYTICS_HEADS:
+        fields.update(task="tensor", head="tensor", labels=[])
+    elif task == "detect" and finished:
         fields["head"] = "end2end"
-    elif task == "classify":
-        fields["head"] = "softmax"
+    elif _ULTRALYTICS_HEADS[task] is not None:
+        fields["head"] = _ULTRALYTICS_HEADS[task]
+    if metadata.get("head") == _RTDETR:
+        fields["head"] = "rtdetr"
+    options = _ultralytics_options(metadata, task, finished)
+    if options:
+        fields["head_options"] = options
     if inputs:
         described: dict[str, Any] = {
             "name": inputs[0].name,
@@ -68,6 +78,20 @@ def ultralytics_fields(
             described["size_hw"] = (size, size)
         fields["inputs"] = [described]
     return fields
+
+
+def _ultralytics_options(metadata: Mapping[str, str], task: str, finished: bool) -> dict[str, Any]:
+    """What the heads of objects must know beside the shapes."""
+    options: dict[str, Any] = {}
+    if metadata.get("head") == _RTDETR:
+        # Versions that write this key write the best class of each query.
+        options["end2end"] = True
+    if task in ("segment", "pose", "obb") and finished:
+        options["end2end"] = True
+    shape = _literal(metadata.get("kpt_shape"))
+    if task == "pose" and isinstance(shape, (list, tuple)):
+        options["kpt_shape"] = list(shape)
+    return options
 
 
 _WINML_COLORS = {"Gray8": "gray", "Rgb8": "rgb", "Bgr8": "bgr"}

@@ -7,18 +7,30 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgeinfer.errors import SpecError
-from edgeinfer.heads import HEADS, Graph
+from edgeinfer.heads import HEADS, NEVER_GUESSED, Graph, takes
 from edgeinfer.resolve.opened import Opened
 from edgeinfer.spec import TensorSpec, input_fields
 
 _PICTURE_DTYPES = ("float32", "float16", "float64", "uint8")
-_DEFAULT_SIZES = {"detect": (640, 640), "classify": (224, 224)}
+_DEFAULT_SIZES: Mapping[str, tuple[int, int]] = {
+    **dict.fromkeys(("detect", "segment", "pose", "face", "obb"), (640, 640)),
+    "semantic": (512, 512),
+    "text-detect": (960, 960),
+    "text-recognize": (48, 320),
+}
+_DEFAULT_SIZE = (224, 224)
 # Nodes that hand values on unchanged: the op before them is what computed the output.
 _PASSING = (
     *("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "Transpose"),
     *("QuantizeLinear", "DequantizeLinear"),
 )
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+
+
+def _centred(mean: float, std: float, scale: float = 1.0) -> dict[str, Any]:
+    return {"scale": scale, "mean": (mean,) * 3, "std": (std,) * 3}
+
+
 _PREPROCESSING: Mapping[str, Mapping[str, Any]] = {
     "yolov8": {"resize": "letterbox", "color": "rgb"},
     "yolov5": {"resize": "letterbox", "color": "rgb"},
@@ -27,6 +39,40 @@ _PREPROCESSING: Mapping[str, Mapping[str, Any]] = {
     "softmax": {"resize": "center-crop", "color": "rgb", **_IMAGENET},
     "logits": {"resize": "center-crop", "color": "rgb", **_IMAGENET},
     "tensor": {"resize": "stretch", "color": "rgb"},
+    "sequence": {"resize": "stretch", "color": "rgb"},
+    "class-ids": {"resize": "center-crop", "color": "rgb", **_IMAGENET},
+    "yolov3": {"resize": "letterbox", "color": "rgb"},
+    "yolov8-seg": {"resize": "letterbox", "color": "rgb"},
+    "yolov8-pose": {"resize": "letterbox", "color": "rgb"},
+    "yolov8-obb": {"resize": "letterbox", "color": "rgb"},
+    "rtdetr": {"resize": "stretch", "color": "rgb"},
+    "ssd": {"resize": "stretch", "color": "rgb"},
+    "fastestdet": {"resize": "stretch", "color": "bgr", "interpolation": "area"},
+    "nanodet": {
+        "resize": "stretch",
+        "color": "bgr",
+        "scale": 1.0,
+        "mean": (103.53, 116.28, 123.675),
+        "std": (57.375, 57.12, 58.395),
+    },
+    "ultraface": {"resize": "stretch", "color": "rgb", **_centred(127.0, 128.0)},
+    "yunet": {"resize": "pad-br", "pad_value": 0, "color": "bgr", "scale": 1.0},
+    "scrfd": {"resize": "pad-br", "pad_value": 0, "color": "rgb", **_centred(127.5, 128.0)},
+    "retinaface": {
+        "resize": "stretch",
+        "color": "bgr",
+        "scale": 1.0,
+        "mean": (104.0, 117.0, 123.0),
+    },
+    "heatmap": {"resize": "stretch", "color": "rgb", **_IMAGENET},
+    "semantic": {"resize": "stretch", "color": "rgb", **_IMAGENET},
+    # PaddleOCR applies ImageNet's numbers, which are RGB's, to its BGR pictures.
+    "db": {"resize": "pad-br", "pad_value": 0, "color": "bgr", **_IMAGENET},
+    "ctc": {"resize": "pad-br", "pad_value": 127, "color": "bgr", **_centred(0.5, 0.5, 1 / 255)},
+    "embed": {"resize": "center-crop", "color": "rgb", **_IMAGENET},
+    "anomaly-score": {"resize": "stretch", "color": "rgb"},
+    "anomaly-map": {"resize": "stretch", "color": "rgb"},
+    "reconstruction": {"resize": "stretch", "color": "rgb"},
 }
 
 
@@ -91,6 +137,8 @@ def fitting_heads(
     for name, head in HEADS.items():
         if head.task == "tensor" or task not in (None, head.task):
             continue
+        if (task is None and name in NEVER_GUESSED) or not takes(name, graph.options):
+            continue
         if head.why_not(graph) is not None:
             continue
         count = head.classes(graph)
@@ -151,7 +199,8 @@ def complete_inputs(
                     f"The spec calls the input '{item.name}' a picture, but its shape is "
                     f"{list(item.shape)} and its type {item.dtype}."
                 )
-            inputs.append({"name": item.name, "kind": "tensor", "dtype": _plain(item.dtype)})
+            plain = {"name": item.name, "kind": "tensor", "dtype": _plain(item.dtype)}
+            inputs.append({**plain, **{k: known[k] for k in ("value", "context") if k in known}})
             continue
         usual = dict(_PREPROCESSING[head]) if guessing or not known else {}
         inputs.append(_picture_fields(item, known, picture, usual, head, notes))
@@ -178,7 +227,7 @@ def _picture_fields(
         defaults = {**defaults, "scale": 1.0, "mean": (0.0,), "std": (1.0,)}
     size = known.get("size_hw") or picture.hw
     if size is None:
-        size = _DEFAULT_SIZES[HEADS[head].task if HEADS[head].task != "tensor" else "classify"]
+        size = _DEFAULT_SIZES.get(HEADS[head].task, _DEFAULT_SIZE)
         notes.append(f"the size {size[1]}x{size[0]} of the open input '{item.name}'")
     missing = [key for key in ("resize", "color", "scale", "mean", "std") if key not in known]
     whole = {

@@ -14,7 +14,16 @@ from typing import Any
 
 from edgeinfer.artifact import read_graph
 from edgeinfer.errors import SpecError, UsageError, suggest
-from edgeinfer.heads import DEFAULT_THRESHOLDS, HEADS, TASKS, Graph, class_numbers, head_named
+from edgeinfer.heads import (
+    BOX_TASKS,
+    DEFAULT_THRESHOLDS,
+    HEADS,
+    TASKS,
+    Graph,
+    check_options,
+    class_numbers,
+    head_named,
+)
 from edgeinfer.resolve import guess
 from edgeinfer.resolve.foreign import ultralytics_fields, windows_ml_fields
 from edgeinfer.resolve.opened import Opened
@@ -26,6 +35,9 @@ from edgeinfer.spec import (
     read_labels,
     spec_fields,
 )
+
+# What detectors of faces are run with; at 0.25 they see some in every crowd of leaves.
+_FACE_SCORE = 0.5
 
 
 @dataclass(frozen=True)
@@ -72,7 +84,13 @@ def resolve(opened: Opened, overrides: Overrides) -> ModelSpec:
     spec = _with_labels(opened, spec, overrides.labels)
     spec = _with_thresholds(spec, overrides)
     if overrides.classes:
-        count = HEADS[spec.head].classes(Graph(opened.outputs, None))
+        if spec.task not in (*BOX_TASKS, "classify"):
+            raise UsageError(
+                f"--classes chooses among objects or classes; the task '{spec.task}' has none to "
+                f"choose from: leave it out."
+            )
+        graph = Graph(opened.outputs, None, options=spec.head_options)
+        count = HEADS[spec.head].classes(graph)
         spec = dataclasses.replace(
             spec, keep_classes=class_numbers(overrides.classes, spec.labels, count)
         )
@@ -120,7 +138,12 @@ def _known_fields(opened: Opened) -> tuple[dict[str, Any], str]:
 def _complete(opened: Opened, fields: dict[str, Any], origin: str) -> ModelSpec:
     notes: list[str] = []
     picture = guess.picture_input(opened.inputs, fields, opened.shapes)
-    graph = Graph(opened.outputs, None if picture is None else picture.hw)
+    graph = Graph(
+        opened.outputs,
+        None if picture is None else picture.hw,
+        options=fields.get("head_options", {}),
+        inputs=opened.inputs,
+    )
     seen = picture is not None
     if "head" in fields:
         name = head_named(fields["head"]).name
@@ -130,6 +153,7 @@ def _complete(opened: Opened, fields: dict[str, Any], origin: str) -> ModelSpec:
             # Its metadata says the task and the classes; the shape settles the rest.
             notes.clear()
     head = HEADS[name]
+    check_options(name, graph.options)
     if "head" in fields or origin != "guessed":
         reason = head.why_not(dataclasses.replace(graph, guessing="head" not in fields))
         if reason is not None:
@@ -139,17 +163,37 @@ def _complete(opened: Opened, fields: dict[str, Any], origin: str) -> ModelSpec:
         raise SpecError(
             f"The task is '{task}', but the head '{name}' belongs to the task '{head.task}'."
         )
+    if origin == "ultralytics" and name == "rtdetr":
+        # Alone among Ultralytics' models it is trained on pictures that fill the input.
+        stretched = [{**item, "resize": "stretch"} for item in fields.get("inputs", ())]
+        fields = {**fields, "inputs": stretched}
     inputs = guess.complete_inputs(opened, fields, name, picture, notes, origin == "guessed")
     if origin == "options" and notes:
         notes.append("the rest is from the options")
     foreign = opened.metadata.get("task", "detect")
-    if origin == "ultralytics" and foreign not in ("detect", "classify"):
+    if origin == "ultralytics" and name == "tensor" and fields.get("task") == "tensor":
         notes.append(
             f"nothing: the metadata says task '{foreign}', which this version has no head for, so "
             f"the outputs are given as tensors"
         )
+    _check_state(opened, fields.get("state", {}))
     complete = {**fields, "task": task, "head": name, "inputs": inputs}
     return build(complete, origin, notes)
+
+
+def _check_state(opened: Opened, state: Mapping[str, str]) -> None:
+    """Raises:
+    SpecError: if the graph lacks an output or input that carries state.
+    """
+    outputs = [item.name for item in opened.outputs]
+    inputs = [item.name for item in opened.inputs]
+    for output, name in state.items():
+        if output not in outputs:
+            raise SpecError(
+                f"The state's output '{output}' does not exist. {suggest(output, outputs)}"
+            )
+        if name not in inputs:
+            raise SpecError(f"The state's input '{name}' does not exist. {suggest(name, inputs)}")
 
 
 def _guessed_head(
@@ -179,7 +223,8 @@ def _guessed_head(
 
 def _contradiction(name: str, reason: str, graph: Graph, origin: str) -> SpecError:
     shapes = ", ".join(f"{item.name} {list(item.shape)}" for item in graph.outputs)
-    fitting = guess.fitting_heads(graph, None, None, picture=True)
+    plain = dataclasses.replace(graph, options={})
+    fitting = guess.fitting_heads(plain, None, None, picture=True)
     instead = f" The shape fits {' or '.join(fitting)}." if fitting else ""
     return SpecError(
         f"The head '{name}' (from {origin}) does not fit the output {shapes}: {reason}.{instead} "
@@ -192,7 +237,10 @@ def _with_labels(opened: Opened, spec: ModelSpec, labels: Path | None) -> ModelS
     if labels is not None:
         spec = dataclasses.replace(spec, labels=read_labels(labels))
         where = f"the labels file {labels}"
-    wanted = HEADS[spec.head].classes(Graph(opened.outputs, None))
+    elif spec.task == "face" and not spec.labels:
+        spec = dataclasses.replace(spec, labels=("face",))
+    graph = Graph(opened.outputs, None, options=spec.head_options)
+    wanted = HEADS[spec.head].classes(graph)
     if wanted is not None and spec.labels and len(spec.labels) != wanted:
         raise SpecError(
             f"The model tells {wanted} classes apart, but {where} has {len(spec.labels)} names: "
@@ -208,9 +256,12 @@ def _with_thresholds(spec: ModelSpec, overrides: Overrides) -> ModelSpec:
         "max_detections": overrides.max_detections,
     }
     chosen = {key: float(value) for key, value in given.items() if value is not None}
-    if spec.task == "detect":
-        merged = {**DEFAULT_THRESHOLDS, **spec.thresholds, **chosen}
-    else:
+    if spec.task in BOX_TASKS:
+        usual = {**DEFAULT_THRESHOLDS, **({"score": _FACE_SCORE} if spec.task == "face" else {})}
+        merged = {**usual, **spec.thresholds, **chosen}
+    elif spec.task in ("classify", "tensor"):
         # A classifier's best class counts whatever its score, unless the user says otherwise.
         merged = chosen
+    else:
+        merged = {**spec.thresholds, **chosen}
     return dataclasses.replace(spec, thresholds=merged)

@@ -21,8 +21,12 @@ class Sink(Protocol):
         """Whether it wants frames with the results drawn in."""
         ...
 
-    def write(self, result: Result[Payload], frame: Frame | None, /) -> None:
+    def write(self, result: Result[Payload], frame: Frame | None, /) -> Result[Payload] | None:
         """Take one result, with the drawn frame where it wants one and there is one.
+
+        Returns:
+            The result as the sinks after this one are to see it (with the name of a file that
+            this one wrote), or None for the same.
 
         Raises:
             SinkError: if it cannot be written.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from edgeinfer.tune.options import OBJECTIVES, TuneOptions
+from edgeinfer.plan import OBJECTIVES
+from edgeinfer.tune.options import TuneOptions
 from edgeinfer.tune.tuned import Tuned, tune
 
 __all__ = ["OBJECTIVES", "TuneOptions", "Tuned", "tune"]

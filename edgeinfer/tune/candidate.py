@@ -158,7 +158,8 @@ class Candidate:
         """
         pace = self.pace
         if pace.objective == "throughput":
-            wanted = max(_RATE_NS, pace.block_ns) * self.choice.lanes // self._frame_ns
+            length_ns = max(min(_RATE_NS, 3 * pace.block_ns), pace.block_ns)
+            wanted = length_ns * self.choice.lanes // self._frame_ns
             frames = _between(wanted, 4 * self.choice.lanes)
             answer = self._ask({"do": "rate", "frames": frames})
             return Block(round(1e9 / max(1e-9, answer["fps"])), (), answer["cpu_ns"] // frames)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 
 from edgeinfer.errors import SourceError
 from edgeinfer.frames import Array, Arrays, Frame
-from edgeinfer.spec import TensorSpec
+from edgeinfer.spec import ModelSpec, TensorSpec
 
 _MOST_FRAMES = 12
 _MOST_BYTES = 256 << 20
@@ -39,32 +40,45 @@ class Material:
 
 def material(
     folder: Path,
-    source: str | None,
+    sources: Sequence[str],
     validation: str | None,
     size_wh: tuple[int, int] | None,
     inputs: tuple[TensorSpec, ...],
 ) -> Material:
-    """Write frames of the source, else of the labelled data, else made-up ones.
+    """Write frames of the sources, of each as many, else of the labelled data, else made-up ones.
 
     Raises:
-        SourceError: if the source or the labelled data give nothing.
+        SourceError: if a source or the labelled data give nothing.
     """
-    if source is not None:
-        count = _write(folder, _from_source(source))
-        if not count:
-            raise SourceError(f"No frame came from {source}: give pictures or a video.")
-        return Material(folder, count, source, True)
+    if sources:
+        count = _write(folder, _from_sources(sources))
+        return Material(folder, count, ", ".join(sources), True)
     if validation is not None:
         from edgeinfer.datasets import open_dataset
+        from edgeinfer.evaluate import fed
 
-        count = _write(folder, (sample.picture for sample in open_dataset(validation)))
-        return Material(folder, count, validation, True)
+        samples = open_dataset(validation)
+        plain = ModelSpec("tensor", "tensor")
+        count = _write(folder, (fed(sample.picture, inputs, plain) for sample in samples))
+        # A user's own metric brings its data along and shows none.
+        if count:
+            return Material(folder, count, validation, True)
     from edgeinfer.sources import RandomArrays
     from edgeinfer.sources.synthetic import Synthetic
 
     made: Iterator[Frame] = Synthetic(_MADE_WH) if size_wh else RandomArrays(inputs)
     count = _write(folder, (next(made).data for _ in range(4)))
     return Material(folder, count, "made-up frames", False)
+
+
+def _from_sources(sources: Sequence[str]) -> Iterator[Array | Arrays]:
+    """Frames of each in turn; more sources than frames are wanted give one each."""
+    each = max(1, _MOST_FRAMES // len(sources))
+    for text in sources:
+        frames = list(itertools.islice(_from_source(text), each))
+        if not frames:
+            raise SourceError(f"No frame came from {text}: give pictures or a video.")
+        yield from frames
 
 
 def _from_source(text: str) -> Iterator[Array | Arrays]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edgeinfer.errors import UsageError, suggest
-
-OBJECTIVES = ("latency", "throughput", "efficiency")
+from edgeinfer.plan import OBJECTIVES
 
 # What is being done, and which share of the time is used, from 0 to 1.
 Progress = Callable[[str, float], None]
@@ -20,7 +19,8 @@ class TuneOptions:
     Attributes:
         objective: ``latency``: the tail of paced frames; ``throughput``: frames per second;
             ``efficiency``: frames per joule where the box tells, else per CPU-second.
-        source: pictures or video with objects on them, as `run` takes it; None for made-up ones.
+        source: pictures or video with objects on them, as `run` takes it, or several; None or
+            nothing for made-up ones.
         validation: labelled data; a lower precision is then judged by the task's metric.
         max_drop: how far that may fall, as a share: 0.01 is one point.
         fps: the rate of paced frames; 0 for one after the other, None for what the box holds, at
@@ -30,12 +30,19 @@ class TuneOptions:
     """
 
     objective: str = "latency"
-    source: str | None = None
+    source: str | Sequence[str] | None = None
     validation: str | None = None
     max_drop: float = 0.01
     fps: float | None = None
     budget_s: float = 45.0
     build: bool = False
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """All that frames are taken from."""
+        if self.source is None or isinstance(self.source, str):
+            return () if self.source is None else (self.source,)
+        return tuple(self.source)
 
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:

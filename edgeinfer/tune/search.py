@@ -14,6 +14,7 @@ from edgeinfer.model import LoadOptions
 from edgeinfer.plan import Choice
 from edgeinfer.spec import TensorSpec
 from edgeinfer.timing import now_ns
+from edgeinfer.tune.budget import Budget
 from edgeinfer.tune.candidate import Candidate, Pace
 from edgeinfer.tune.energy import energy_nj
 from edgeinfer.tune.frames import material
@@ -27,6 +28,8 @@ from edgeinfer.tune.verdict import busy, settle
 _MOST_ALIVE = 8
 # Of the budget: when looking for more to measure ends, and what is left is the finalists'.
 _SEARCH_SHARE = 0.6
+# A last choice is opened for the finals only while so much of the budget is left for those.
+_FINALS_SHARE = 0.85
 _LEADERS = 3
 _FINALISTS = 4
 # Within so much of the leader, measured back to back, one may still win when frames are paced.
@@ -36,9 +39,9 @@ _HELD = 0.8
 _MOST_ROUNDS = 1000
 # One that nobody is left to beat is measured for the record only.
 _ALONE_ROUNDS = 10
-# How long a finalist's block lasts at least and at most; in between so long that there are enough
-# rounds to be sure.
-_FINAL_BLOCK_NS = (150_000_000, 500_000_000)
+# How long a finalist's block lasts at most; above what other blocks last so long that there are
+# enough rounds to be sure.
+_FINAL_BLOCK_NS = 500_000_000
 _FINAL_ROUNDS = 10
 # The default sets the pace of all only while it is no slower than this against the leader.
 _PACE_NEAR = 1.5
@@ -52,6 +55,7 @@ class Search:
     Args:
         options: how the model is opened apart from what is up for choice.
         open_inputs: names of inputs of whose shape nothing is known for some dimension.
+        began_ns: when the time that the budget bounds began; None for now.
     """
 
     def __init__(
@@ -61,16 +65,17 @@ class Search:
         asked: TuneOptions,
         tell: Progress,
         open_inputs: Sequence[str] = (),
+        began_ns: int | None = None,
     ) -> None:
         self._space = space
         self._options = options
         self._asked = asked
         self._tell = tell
-        self._began = now_ns()
-        self._extra_ns = 0
+        self._budget = Budget(asked.budget_s, now_ns() if began_ns is None else began_ns)
         self._tried: dict[str, Candidate] = {}
         joules = asked.objective == "efficiency" and energy_nj() is not None
         self._pace = Pace(asked.objective, joules=joules)
+        self._pace.block_ns = self._budget.block_ns(self._pace.block_ns)
         self._reference: Candidate | None = None
         self._judge: Judge | None = None
         self._races: list[Mapping[str, Standing]] = []
@@ -94,28 +99,25 @@ class Search:
             left += self._refine()
             outcome = self._finals(reference)
             if left:
-                outcome.notes.append(
-                    f"{left} choices were not measured: give a larger --budget to try them, too"
-                )
+                choices = "1 choice was" if left == 1 else f"{left} choices were"
+                outcome.notes.append(f"{choices} not measured: give a larger --budget to try more")
+            overrun = self._budget.overrun()
+            outcome.notes += [] if overrun is None else [overrun]
             return outcome
 
     def _close(self) -> None:
         for one in (*self._tried.values(), *([self._reference] if self._reference else [])):
             one.close()
 
-    def _used(self) -> float:
-        """Share of the budget that is used."""
-        return (now_ns() - self._began - self._extra_ns) / (self._asked.budget_s * 1e9)
-
     def _say(self, text: str) -> None:
-        self._tell(text, min(1.0, self._used()))
+        self._tell(text, min(1.0, self._budget.used()))
 
     def _with_hint(self, folder: Path) -> Candidate:
         """Open the reference; where that fails on arrays of made-up shapes, say what to give."""
         try:
             return self._open_reference(folder)
         except EdgeInferError as error:
-            if not self._open_inputs or self._asked.source or self._asked.validation:
+            if not self._open_inputs or self._asked.sources or self._asked.validation:
                 raise
             shapes = " ".join(f"--input-shape {name}:1x..." for name in self._open_inputs)
             raise EdgeInferError(
@@ -125,6 +127,7 @@ class Search:
 
     def _open_reference(self, folder: Path) -> Candidate:
         self._say("opening the reference")
+        began = now_ns()
         one = self._reference = Candidate(self._space.reference(), pace=self._pace)
         one.start(self._options, self._asked.build)
         one.finish(self._asked.build)
@@ -135,7 +138,7 @@ class Search:
         frames = folder / "frames"
         frames.mkdir()
         asked = self._asked
-        given = material(frames, asked.source, asked.validation, one.opened["size_wh"], inputs)
+        given = material(frames, asked.sources, asked.validation, one.opened["size_wh"], inputs)
         self._judge = Judge(one, given, folder, asked)
         self._judge.answer_reference()
         if any(one.name == choice.key for choice in self._space.coarse()):
@@ -143,6 +146,7 @@ class Search:
             one.estimate()
         elif asked.validation is None:
             one.close()
+        self._budget.opened(1, now_ns() - began)
         return one
 
     @property
@@ -156,34 +160,41 @@ class Search:
         largest = max(known, default=1 << 28)
         return max(3, min(_MOST_ALIVE, int(0.6 * _free_bytes() / largest)))
 
-    def _admit(self, choices: Sequence[Choice]) -> int:
-        """Open choices that were not tried yet, as many at once as there is room for.
+    def _admit(self, choices: Sequence[Choice], share: float = _SEARCH_SHARE) -> int:
+        """Open choices that were not tried yet, as many at once as there is room and time for.
 
-        They open side by side: nothing is measured meanwhile.
+        They open side by side: nothing is measured meanwhile. The first is opened in any case
+        where nothing else is.
 
         Returns:
-            How many there was no room for.
+            How many there was no room or time for.
         """
         named = {choice.key: choice for choice in choices if choice.key not in self._tried}
         room = max(0, self._room() - len(self._living()))
+        affordable = self._budget.affordable(share, self._pace.block_ns)
+        room = min(room, max(affordable, 0 if self._living() else 1))
         fresh = [Candidate(choice, pace=self._pace) for choice in list(named.values())[:room]]
         if fresh:
             self._say(f"opening {len(fresh)} candidates")
+        first = began = now_ns()
+        extra_ns = self._budget.extra_ns
         for one in fresh:
             self._tried[one.name] = one
             one.start(self._options, self._asked.build)
-        began = now_ns()
         for one in fresh:
             self._attempt("it cannot be opened", one, partial(one.finish, self._asked.build))
         if self._asked.build:
-            self._extra_ns += now_ns() - began
+            self._budget.extra_ns += now_ns() - began
         self.judge.answer([one for one in fresh if one.alive])
         began = now_ns()
         self.judge.evaluate([one for one in fresh if one.alive], self._say)
-        self._extra_ns += now_ns() - began
+        self._budget.extra_ns += now_ns() - began
         for one in fresh:
             if one.alive:
                 self._attempt("measuring it failed", one, one.estimate)
+        if fresh:
+            took = now_ns() - first - (self._budget.extra_ns - extra_ns)
+            self._budget.opened(len(fresh), took)
         return len(named) - len(fresh)
 
     def _attempt(self, what: str, one: Candidate, work: Callable[[], None]) -> None:
@@ -201,7 +212,7 @@ class Search:
         standings = race(
             living,
             rounds=6,
-            until=lambda: self._used() > _SEARCH_SHARE,
+            until=lambda: self._budget.used() > _SEARCH_SHARE,
             hold=self._default,
             tell=lambda done: self._say(f"measuring {len(living)} candidates"),
         )
@@ -222,14 +233,17 @@ class Search:
         """
         left = len(choices)
         while left:
+            tried = len(self._tried)
             left = self._admit(choices)
+            if len(self._tried) == tried:
+                return left
             self._race()
             ranked = self._ranked()
             # The default stays in any case, and one more must find room beside them.
             for one in ranked[max(1, min(_LEADERS, self._room() - 2)) :]:
                 if one.name != self._default:
                     one.reject(_behind(one, ranked[0]))
-            if self._used() >= _SEARCH_SHARE:
+            if self._budget.used() >= _SEARCH_SHARE:
                 return left
         return 0
 
@@ -245,9 +259,10 @@ class Search:
             fresh = [step for step in steps if step.key not in self._tried]
             if not fresh:
                 return 0
-            if self._used() >= _SEARCH_SHARE:
-                return len({step.key for step in fresh})
-            self._explore(fresh)
+            tried = len(self._tried)
+            left = self._explore(fresh)
+            if self._budget.used() >= _SEARCH_SHARE or len(self._tried) == tried:
+                return left
 
     def _finals(self, reference: Candidate) -> Outcome:
         finalists = self._finalists()
@@ -257,16 +272,15 @@ class Search:
             )
             raise EdgeInferError(f"No candidate can be chosen: {reasons}.")
         fps = self._paced(finalists)
-        left_ns = (1.0 - self._used()) * self._asked.budget_s * 1e9
-        least, most = _FINAL_BLOCK_NS
+        left_ns = (1.0 - self._budget.used()) * self._asked.budget_s * 1e9
         wanted = left_ns / (_FINAL_ROUNDS * len(finalists))
-        self._pace.block_ns = round(max(least, min(most, wanted)))
+        self._pace.block_ns = round(max(self._pace.block_ns, min(_FINAL_BLOCK_NS, wanted)))
         for one in finalists:
             one.paced = bool(self._pace.interval_ns)
         standings = race(
             finalists,
             rounds=_MOST_ROUNDS if len(finalists) > 1 else _ALONE_ROUNDS,
-            until=lambda: self._used() >= 1.0,
+            until=lambda: self._budget.used() >= 1.0,
             keep=2,
             hold=self._default,
             spare=_SPARE if self._asked.objective == "latency" else 1.0,
@@ -300,7 +314,7 @@ class Search:
                 self._asked.objective, q, frames_of(stands[name]), fps, self._pace.joules
             ),
             fps=fps,
-            seconds=(now_ns() - self._began) / 1e9,
+            seconds=self._budget.took_s(),
             notes=[*self.judge.notes(), *self._doubts(name, doubted)],
         )
 
@@ -321,7 +335,7 @@ class Search:
             if _cost(one) > _NEAR * _cost(ranked[0]) and one.name != self._default:
                 one.reject(_behind(one, ranked[0]))
         twins = [spin for one in self._ranked() for spin in self._space.spins(one.choice)]
-        self._admit(twins[: max(1, _FINALISTS - len(self._living()))])
+        self._admit(twins[: max(1, _FINALISTS - len(self._living()))], _FINALS_SHARE)
         return self._living()
 
     def _paced(self, finalists: Sequence[Candidate]) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +15,17 @@ from edgeinfer.machine import this_machine
 from edgeinfer.model import LoadOptions, open_session
 from edgeinfer.plan import (
     SCHEMA,
+    StoredPlan,
     Variant,
     find_variants,
+    plan_path,
+    recall_plans,
     sealed,
     store_plan,
     versions_of,
 )
-from edgeinfer.plan.stored import plan_path
 from edgeinfer.results import finite
+from edgeinfer.timing import now_ns
 from edgeinfer.tune.options import Progress, TuneOptions
 from edgeinfer.tune.outcome import Outcome
 from edgeinfer.tune.search import Search
@@ -36,11 +40,13 @@ class Tuned:
         document: the plan with its evidence (schema ``edgeinfer.plan/1``).
         path: where it was stored, None where the cache refused.
         refused: why it did, with the folder.
+        plans: all that is stored for the model now, this one included.
     """
 
     document: Mapping[str, Any]
     path: Path | None
     refused: str | None = None
+    plans: tuple[StoredPlan, ...] = ()
 
 
 def tune(
@@ -64,6 +70,7 @@ def tune(
         EdgeInferError: if it cannot be opened, or nothing can be chosen.
         UsageError: for unknown names.
     """
+    began = now_ns()
     options = options or LoadOptions()
     asked = asked or TuneOptions()
     tell = progress or (lambda text, share: None)
@@ -72,10 +79,11 @@ def tune(
     pictures, open_inputs = _inputs(path, dataclasses.replace(options, build=asked.build))
     variants = [_with_precision(one) for one in find_variants(file, options.variants)]
     everything = space(variants, options, asked.objective == "throughput", pictures)
-    outcome = Search(everything, options, asked, tell, open_inputs).run()
+    outcome = Search(everything, options, asked, tell, open_inputs, began).run()
     document = sealed(_document(file, options, asked, everything, outcome))
     stored = store_plan(file.sha256, document)
-    return Tuned(document, stored, None if stored else _why_refused(plan_path(file.sha256).parent))
+    refused = None if stored else _why_refused(plan_path(file.sha256, asked.objective).parent)
+    return Tuned(document, stored, refused, tuple(recall_plans(file.sha256)[0]))
 
 
 def _why_refused(folder: Path) -> str:
@@ -105,7 +113,7 @@ def _inputs(path: Path, options: LoadOptions) -> tuple[bool, list[str]]:
         ]
         return bool(pictures), unknown
     finally:
-        session.selected.engine.close()
+        session.close()
 
 
 def _with_precision(variant: Variant) -> Variant:
@@ -124,6 +132,7 @@ def _document(
         "statistic": outcome.statistic,
         "fps": outcome.fps,
         "seconds": round(outcome.seconds, 1),
+        "stored_ns": time.time_ns(),
         "model": {
             "path": str(file.path.resolve()),
             "sha256": file.sha256,

@@ -22,7 +22,7 @@ from edgeinfer.errors import EdgeInferError
 from edgeinfer.frames import Array, Frame, FrameId, frame_from_array
 from edgeinfer.machine import peak_memory_bytes
 from edgeinfer.model import Lane, LoadOptions, Model, open_model
-from edgeinfer.results import Classes, Detections, Payload, Result
+from edgeinfer.results import Classes, Detections, Payload
 from edgeinfer.sources import SourceInfo
 from edgeinfer.spec import ModelSpec
 from edgeinfer.timing import now_ns
@@ -130,27 +130,11 @@ class Worker:
 
     def _evaluate(self, command: Mapping[str, Any]) -> dict[str, Any]:
         from edgeinfer.datasets import open_dataset
-        from edgeinfer.evaluate import SCORE_FLOOR, evaluate
+        from edgeinfer.evaluate import evaluate, showing_weak
 
-        model = self.model
-        weak = _with_scores_from(model.spec, SCORE_FLOOR)
-        found = evaluate(
-            _Reading(model, weak if model.spec.task == "detect" else model.spec),
-            open_dataset(command["dataset"]),
-        )
+        data = open_dataset(command["dataset"], self.model.spec.task)
+        found = evaluate(showing_weak(self.model), data)
         return {"metric": found.headline, "value": found.metrics[found.headline], "n": found.n}
-
-
-class _Reading:
-    """A model whose outputs are read by another spec."""
-
-    def __init__(self, model: Model, spec: ModelSpec) -> None:
-        self.spec = spec
-        self.class_count = model.class_count
-        self._lane = model.lane(spec)
-
-    def __call__(self, frame: Array, /) -> Result[Payload]:
-        return self._lane.predict(frame_from_array(frame))
 
 
 class _Again:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,30 +10,28 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from edgeinfer.artifact import precision_of
+from edgeinfer.artifact import open_model_file, precision_of
+from edgeinfer.blind import coarse_scores
 from edgeinfer.datasets import Dataset, open_dataset
 from edgeinfer.errors import UsageError
-from edgeinfer.evaluate import check_fit
-from edgeinfer.files import atomic_path, check_writable
+from edgeinfer.files import check_writable
+from edgeinfer.golden import golden_path
 from edgeinfer.spec import ModelSpec
+from edgeinfer_export.job import Inputs, Job, Made, Proof
 from edgeinfer_export.options import ExportOptions
-from edgeinfer_export.quantize.calibration import (
-    ArrayCalibration,
-    PictureCalibration,
-    RandomInputs,
-    open_calibration,
-)
-from edgeinfer_export.quantize.session import Session
-from edgeinfer_export.quantize.static import quantize
+from edgeinfer_export.quantize.calibration import Calibration, RandomInputs, open_calibration
 from edgeinfer_export.result import Exported
 from edgeinfer_export.sources import Request, SourceModel, open_source_model
-from edgeinfer_export.steps.accuracy import check_drop, measure
-from edgeinfer_export.steps.agreement import agreement, agreement_notes
-from edgeinfer_export.steps.clean import clean
+from edgeinfer_export.steps.clean import clean, opset_of
+from edgeinfer_export.steps.embed import check_embeddable, check_embedded, embedded
 from edgeinfer_export.steps.meaning import spec_of, tensor_spec
-from edgeinfer_export.steps.precision import check_fp32_source
+from edgeinfer_export.steps.opset import fit_opset
+from edgeinfer_export.steps.precision import kept_precision
+from edgeinfer_export.steps.provenance import provenance_of
+from edgeinfer_export.steps.simplify import same_answers, simplify
+from edgeinfer_export.steps.staging import forget_older, publish, scratch, staged
 from edgeinfer_export.steps.stamp import stamp
-from edgeinfer_export.steps.verify import check_fp32, parity
+from edgeinfer_export.steps.write import size_of, write_model
 
 if TYPE_CHECKING:
     import onnx
@@ -62,19 +59,23 @@ def export(
     task: str | None = None,
     head: str | None = None,
     labels: str | Path | None = None,
+    embed_preprocess: bool = False,
+    embed_nms: bool = False,
+    golden: bool = True,
     progress: Progress | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Exported:
     """Turn a trained model into an ONNX file that carries its spec, and prove that it still works.
 
-    The file appears whole, or not at all: an older one at the same path stays until then. The
-    same source, options and data give the same bytes.
+    The file and its golden vectors appear whole, or not at all: older ones at the same path stay
+    until then. The same source, options and data give the same bytes.
 
     Args:
         source: the trained model.
         output: where the ONNX file goes.
         precision, target, calibration, calibration_method, validation, max_drop, framework, entry,
-            weights, input_shapes, trust_pickle, spec, task, head, labels: see `ExportOptions`.
+            weights, input_shapes, trust_pickle, spec, task, head, labels, embed_preprocess,
+            embed_nms, golden: see `ExportOptions`.
         progress: called with the step's name, what is done and what there is to do.
         say: told what takes long before there are steps: an environment that is built, say.
 
@@ -102,6 +103,9 @@ def export(
         task=task,
         head=head,
         labels=_path(labels),
+        embed_preprocess=embed_preprocess,
+        embed_nms=embed_nms,
+        golden=golden,
     )
     return run_export(Path(source), Path(output), options, progress, say)
 
@@ -114,13 +118,13 @@ def run_export(
     say: Callable[[str], None] | None = None,
 ) -> Exported:
     """`export` with its options in one value; the same errors."""
-    _check_paths(source, output)
+    check_paths(source, output)
     tell = progress or _silent
     tell("read", 0, 1)
-    with tempfile.TemporaryDirectory(prefix="edgeinfer-export-") as folder:
+    with scratch(output) as folder:
         request = Request(
             path=source,
-            folder=Path(folder),
+            folder=folder,
             weights=options.weights,
             entry=options.entry,
             input_shapes=options.input_shapes,
@@ -128,128 +132,133 @@ def run_export(
             say=say or _mute,
         )
         opened = open_source_model(request, options.framework)
-        return _export(source, output, opened, options, tell)
+        return export_opened(request, output, opened, options, tell)
 
 
-def _export(
-    source: Path, output: Path, opened: SourceModel, options: ExportOptions, tell: Progress
+def export_opened(
+    request: Request, output: Path, opened: SourceModel, options: ExportOptions, tell: Progress
 ) -> Exported:
-    precision = options.precision
-    if precision == "fp32" and precision_of(opened.model) == "int8":
-        precision = "int8"  # what is quantized already stays what it is
-    else:
-        check_fp32_source(opened.model)
+    """`export` of a source that was read; the same errors."""
+    precision, said = kept_precision(opened.model, options.precision)
     found = spec_of(opened, options)
+    check_embeddable(found, options)
     model = clean(opened.model)
-    job = _Job(opened, options, found, model, tell, _inputs(model, found, options), _data(options))
+    data = _inputs(model, opened, found, options)
+    model, told = _modern(model, data)
+    folder = Path(tempfile.mkdtemp(dir=request.folder))
+    job = Job(opened, options, found, model, tell, data, _data(options), folder)
     job.check_data()
-    made, kept = job.make()
-    target = options.target if options.precision == "int8" else None
+    made = job.make()
     spec = dataclasses.replace(
-        found, source_sha256=opened.sha256, precision=precision, target=target
+        found,
+        source_sha256=opened.sha256,
+        precision=precision,
+        target=options.target if options.precision.startswith("int8") else found.target,
     )
-    stamp(made, spec)
-    data = made.SerializeToString(deterministic=True)
-    with atomic_path(output) as temp:
-        temp.write_bytes(data)
-        figures, metric, notes = job.prove(temp)
+    provenance = provenance_of(opened, options, data, precision)
+    files = _write(job, made, output.resolve(), spec, provenance)
     tell("write", 1, 1)
     return Exported(
         output=output,
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=files.sha256,
         precision=precision,
-        target=target,
-        spec=spec,
-        parity=figures,
-        metric=metric,
-        kept_float=kept,
-        variants=({"role": "source", "path": str(source), "sha256": opened.sha256},),
-        notes=(*opened.notes, *found.notes, *job.data.notes, *notes),
+        target=files.spec.target,
+        spec=files.spec,
+        parity=files.proof.parity,
+        metric=files.proof.metric,
+        kept_float=tuple(name for reason in made.kept for name in reason.nodes),
+        variants=(
+            {"role": "source", "path": str(request.path), "sha256": opened.sha256}
+            | {"precision": precision_of(opened.model)}
+            | files.proof.speed_of("source"),
+            {"role": "output", "path": str(output), "sha256": files.sha256}
+            | {"precision": precision}
+            | files.proof.speed_of("output"),
+        ),
+        notes=(
+            *(*opened.notes, *said, *told, *found.notes, *data.notes),
+            *(*made.notes, *files.proof.notes, *files.notes),
+        ),
+        float_reasons=tuple(reason.to_dict() for reason in made.kept),
+        gate=made.gate,
+        speed=files.proof.speed,
+        golden=files.golden,
+        graph=_graph_figures(opened.model, files.model),
+        provenance=provenance,
     )
 
 
-Inputs = PictureCalibration | ArrayCalibration | RandomInputs
-
-
 @dataclass(frozen=True, eq=False)
-class _Job:
-    """One export between reading and writing."""
+class _Written:
+    """What was written and proven; `model` is the graph in it."""
 
-    source: SourceModel
-    options: ExportOptions
-    spec: ModelSpec
     model: onnx.ModelProto
-    tell: Progress
-    data: Inputs
-    dataset: Dataset | None
+    spec: ModelSpec
+    sha256: str
+    proof: Proof
+    golden: Path | None
+    notes: tuple[str, ...]
 
-    def check_data(self) -> None:
-        """Refuse validation data that do not fit before long work starts."""
-        if self.dataset is not None:
-            check_fit(self.spec, self.dataset)
 
-    def make(self) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-        """The new graph, and the nodes that stayed in float by intent."""
-        if self.options.precision == "fp32":
-            return self.model, ()
-        # Inputs that the model does not take are told here in the user's words, before the
-        # calibrator meets them.
-        Session(self.source.path).run(self.data.inputs(0))
-        quantized = quantize(
-            self.model,
-            self.data,
-            target=self.options.target,
-            method=self.options.calibration_method,
-            keep_last=self.spec.task != "classify",
-            progress=lambda done, total: self.tell("calibrate", done, total),
+def _write(
+    job: Job, made: Made, place: Path, spec: ModelSpec, provenance: Mapping[str, Any]
+) -> _Written:
+    """Write the graph, prove it, and publish it with its golden vectors.
+
+    Args:
+        place: what a link points to is replaced, not the link.
+    """
+    options, model = job.options, made.model
+    stamp(model, spec, provenance)
+    with staged(place) as folder:
+        files = write_model(model, folder / place.name, job.source.path.parent)
+        proof = job.prove(files[-1], made)
+        if options.embed_preprocess or options.embed_nms:
+            names = iter(("plain.onnx", "embedded.onnx"))
+            proof.parity["embedded"] = check_embedded(
+                *(model, spec, options, job.data),
+                lambda graph, of: job.openable(graph, next(names), spec=of, base=folder),
+            )
+            model, spec = embedded(model, spec, options)
+            stamp(model, spec, provenance)
+            files = write_model(model, folder / place.name, folder)
+        file = open_model_file(files[-1])
+        files, more = job.with_golden(model, spec, file.sha256, files)
+        publish([(path, place.parent / path.name) for path in files])
+    published = [path.name for path in files]
+    forget_older(place, published)
+    golden = golden_path(place) if golden_path(place).name in published else None
+    return _Written(model, spec, file.sha256, proof, golden, (*more, *coarse_scores(model)))
+
+
+def _modern(model: onnx.ModelProto, data: Calibration) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+    """The same graph in operators that old runtimes read, as small as it gets."""
+    model, told = fit_opset(model, lambda one, other: same_answers(one, other, data))
+    return simplify(model, data), told
+
+
+def _graph_figures(before: onnx.ModelProto, after: onnx.ModelProto) -> dict[str, Any]:
+    """Nodes, opset and bytes of weights, before and after."""
+    return {
+        name: {"before": figure(before), "after": figure(after)}
+        for name, figure in (
+            ("nodes", lambda model: len(model.graph.node)),
+            ("opset", opset_of),
+            ("weight_bytes", size_of),
         )
-        return quantized.model, quantized.kept_float
-
-    def prove(self, made: Path) -> tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]:
-        """Parity, metric before and after, and notes."""
-        import onnx
-
-        self.tell("compare", 0, 1)
-        figures = parity(self.source.reference or Session(self.source.path), made, self.data)
-        if self.options.precision == "fp32":
-            check_fp32(figures, self.source.tolerance)
-        metric: dict[str, Mapping[str, float]] = {"before": {}, "after": {}}
-        notes: tuple[str, ...] = ()
-        if self.options.precision == "fp32" and self.dataset is None:
-            return figures, metric, notes
-        with tempfile.TemporaryDirectory(prefix="edgeinfer-export-") as folder:
-            reference = self._openable(Path(folder) / "source.onnx", self.source.model)
-            other = self._openable(Path(folder) / "output.onnx", onnx.load(str(made)))
-            if self.options.precision != "fp32" and isinstance(self.data, PictureCalibration):
-                figures["agreement"] = agreement(reference, other, self.data)
-                notes = agreement_notes(figures["agreement"])
-            if self.dataset is not None:
-                metric, more = self._measure(reference, other, self.dataset)
-                notes += more
-        return figures, metric, notes
-
-    def _openable(self, path: Path, model: onnx.ModelProto) -> Path:
-        """Write a copy that this box opens, whatever kind of box the output is for."""
-        copy = clean(model)
-        stamp(copy, dataclasses.replace(self.spec, target=None))
-        path.write_bytes(copy.SerializeToString(deterministic=True))
-        return path
-
-    def _measure(
-        self, reference: Path, made: Path, dataset: Dataset
-    ) -> tuple[dict[str, Mapping[str, float]], tuple[str, ...]]:
-        before = measure(reference, dataset, lambda d, t: self.tell("validate source", d, t))
-        after = measure(made, dataset, lambda d, t: self.tell("validate output", d, t))
-        if self.options.max_drop is not None:
-            check_drop(before, after, self.options.max_drop)
-        return {"before": before.metrics, "after": after.metrics}, after.notes
+    }
 
 
-def _inputs(model: onnx.ModelProto, spec: ModelSpec, options: ExportOptions) -> Inputs:
+def _inputs(
+    model: onnx.ModelProto, opened: SourceModel, spec: ModelSpec, options: ExportOptions
+) -> Inputs:
     """What calibration and comparison feed."""
     tensors = tuple(tensor_spec(value) for value in model.graph.input)
     if options.calibration is None:
-        return RandomInputs(tensors, spec)
+        known = opened.shapes
+        return RandomInputs(
+            tuple(dataclasses.replace(t, shape=known.get(t.name, t.shape)) for t in tensors), spec
+        )
     return open_calibration(options.calibration, spec, tensors)
 
 
@@ -257,7 +266,7 @@ def _data(options: ExportOptions) -> Dataset | None:
     return None if options.validation is None else open_dataset(options.validation)
 
 
-def _check_paths(source: Path, output: Path) -> None:
+def check_paths(source: Path, output: Path) -> None:
     """Refuse what cannot work before long work starts."""
     if output.suffix.lower() != ".onnx":
         raise UsageError(f"The output is named {output.name}; give it a name that ends in .onnx.")

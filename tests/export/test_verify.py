@@ -17,6 +17,7 @@ from edgeinfer.results import Detections
 from edgeinfer_export.quantize.calibration import ArrayCalibration
 from edgeinfer_export.quantize.session import Session
 from edgeinfer_export.steps.agreement import agreement_notes, matched
+from edgeinfer_export.steps.fields import check_fields
 from edgeinfer_export.steps.verify import check_fp32, parity, sample_numbers
 
 INPUTS = ArrayCalibration({"x": np.array([[-2.0, 0.5], [1.0, 2.0]], np.float32)}, {"x": 1})
@@ -49,6 +50,14 @@ def test_equal_files_pass_and_a_planted_fault_does_not(tmp_path: Path) -> None:
     wrong = parity(Session(a), write(tmp_path / "b.onnx", np.array([1.001, 1])), INPUTS)
     with pytest.raises(CheckFailed, match=r"'y' differs.*0\.0005"):
         check_fp32(wrong)
+
+
+def test_scores_next_to_zero_are_no_range_to_measure_by(tmp_path: Path) -> None:
+    inputs = ArrayCalibration({"x": np.array([[0.0, 1e-5]], np.float32)}, {"x": 1})
+    a = write(tmp_path / "a.onnx", np.array([1, 1]))
+    check_fp32(parity(Session(a), write(tmp_path / "b.onnx", np.array([1, 1.01])), inputs))
+    with pytest.raises(CheckFailed):
+        check_fp32(parity(Session(a), write(tmp_path / "c.onnx", np.array([1, 1.2])), inputs))
 
 
 def test_nan_where_the_reference_has_none_is_no_parity(tmp_path: Path) -> None:
@@ -103,3 +112,27 @@ def test_low_agreement_and_no_agreement_are_told() -> None:
     assert agreement_notes({"share": 0.95, "pictures": 8}) == ()
     assert "only 43%" in agreement_notes({"share": 0.43, "pictures": 8})[0]
     assert "sees nothing on the 8" in agreement_notes({"share": None, "pictures": 8})[0]
+
+
+def boxes_and_scores(path: Path, scores: float) -> Path:
+    """Four rows of pixels and two of probabilities in one output, as detectors give them."""
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 17]>
+        g (float[1, 6, 3] x) => (float[1, 6, 3] y) { y = Mul (x, f) }"""
+    )
+    factors = np.array([640, 640, 640, 640, scores, scores], np.float32)[None, :, None]
+    model.graph.initializer.append(numpy_helper.from_array(factors, "f"))
+    onnx.save(model, str(path))
+    return path
+
+
+def test_scores_that_died_beside_living_boxes_are_refused(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).uniform(size=(4, 6, 3)).astype(np.float32)
+    data = ArrayCalibration({"x": values}, {"x": 1})
+    good = boxes_and_scores(tmp_path / "good.onnx", 1.0)
+    blind = boxes_and_scores(tmp_path / "blind.onnx", 0.0)
+    check_fields(good, good, data)
+    with pytest.raises(CheckFailed, match=r"2 of 6 fields of the output 'y'.*4, 5.*always 0"):
+        check_fields(good, blind, data)
+    # What never was alive cannot die.
+    check_fields(boxes_and_scores(tmp_path / "faint.onnx", 0.01), blind, data)

@@ -90,3 +90,19 @@ def test_half_precision_is_by_choice_and_said(
     asked = LoadOptions(provider("tensorrt"), provider_options=options, use_plan=False)
     with open_model(model("mobilenet-v2-like"), asked) as running:
         assert running(picture).served.compute_precision == "fp16"
+
+
+def test_the_plugin_opens_what_it_compiled_before(
+    provider: Provider, model: Make, picture: Array, own_cache: Path
+) -> None:
+    """TensorRT-RTX keeps its engine as EPContext (tests/plugins runs the same path anywhere)."""
+    path = model("mobilenet-v2-like")
+    asked = LoadOptions(provider("tensorrt-rtx"), use_plan=False)
+    said = []
+    for _ in range(2):
+        with open_model(path, asked) as running:
+            assert running.served.placement.providers["tensorrt-rtx"].keys() == {"EPContext"}
+            said.append(running.raw(picture)["logits"])
+    (kept,) = compiled.artefacts()
+    assert kept.kind == "onnxruntime-context"
+    np.testing.assert_allclose(said[0], said[1], atol=1e-3)

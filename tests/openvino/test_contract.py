@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeinfer import compiled
+from edgeinfer import cache, compiled
 from edgeinfer.artifact import open_model_file
+from edgeinfer.cli.main import main
 from edgeinfer.errors import EdgeInferError, ModelFileError, ProviderError, UsageError
 from edgeinfer.model import LoadOptions, open_model
 from edgeinfer.providers import PROVIDERS, Opening, open_selected
@@ -188,3 +189,18 @@ def test_an_interrupted_binding_fails_and_others_go_on(make_model: Build) -> Non
     np.testing.assert_array_equal(other.run()["y"], expected)
     one.close()
     one.close()
+
+
+def test_what_is_built_ahead_is_opened_or_it_is_told_why_not(
+    head_model: Build, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = cache.root().parent
+    cache.set_root(tmp_path / "cache")
+    try:
+        assert main(["warm", str(head_model("yolov8")), "--provider", "openvino"]) == 0
+        kinds = {item.kind for item in compiled.artefacts()}
+    finally:
+        cache.set_root(before)
+    out, err = capsys.readouterr()
+    assert bool(kinds) != ("compiles anew" in err)
+    assert all(kind in out for kind in kinds)

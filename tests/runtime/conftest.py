@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,43 @@ import onnx.parser
 import pytest
 
 MakeModel = Callable[..., Path]
+
+
+class Family:
+    """The processes that descend from one, by /proc."""
+
+    @staticmethod
+    def of(pid: int) -> set[int]:
+        """Its children, their children, and so on."""
+        parents = dict(filter(None, map(_parent, Path("/proc").glob("[0-9]*/stat"))))
+        found: set[int] = set()
+        while more := {one for one, parent in parents.items() if parent in {pid, *found}} - found:
+            found |= more
+        return found
+
+    @staticmethod
+    def gone(pids: Iterable[int], within_s: float = 30.0) -> bool:
+        """Whether all of them have ended, or do so soon; a dead one that nobody reaped counts."""
+        until = time.monotonic() + within_s
+        while left := [pid for pid in pids if _parent(Path(f"/proc/{pid}/stat"))]:
+            if time.monotonic() > until:
+                return not left
+            time.sleep(0.01)
+        return True
+
+
+def _parent(stat: Path) -> tuple[int, int] | None:
+    """A living process and its parent."""
+    with contextlib.suppress(OSError):
+        # pid (name, which may hold anything) state ppid ...
+        state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+        return None if state in "ZX" else (int(stat.parent.name), int(parent))
+    return None
+
+
+@pytest.fixture
+def family() -> Family:
+    return Family()
 
 
 @pytest.fixture

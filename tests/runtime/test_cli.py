@@ -388,3 +388,16 @@ def test_a_reader_that_goes_away_is_no_failure(brightness_model: Path) -> None:
     assert process.stderr is not None
     assert "Traceback" not in process.stderr.read()
     process.stderr.close()
+
+
+def test_what_libraries_print_is_no_result(tmp_path: Path) -> None:
+    code = (
+        "import ctypes\n"
+        "from edgeinfer.cli.start import keep_stdout\n"
+        "keep_stdout()\n"
+        "print('ours')\n"
+        "ctypes.CDLL(None).puts(b'noise')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "ours\n"
+    assert done.stderr == "noise\n"

@@ -206,7 +206,7 @@ def test_what_is_no_picture_is_named(tmp_path: Path, data: bytes, why: str) -> N
 def test_what_is_no_dataset_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "a.csv").write_text("a,b\n")
-    for name, why in (("empty", "no dataset"), ("a.csv", "no dataset"), ("gone", "not exist")):
+    for name, why in (("empty", "no dataset"), ("a.csv", "no table"), ("gone", "not exist")):
         with pytest.raises(DatasetError, match=why):
             open_dataset(str(tmp_path / name))
 

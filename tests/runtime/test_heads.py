@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pytest
 
+from edgeinfer import heads
 from edgeinfer.errors import SpecError, UsageError
 from edgeinfer.geometry import Affine, fit
-from edgeinfer.heads import HEADS, Graph, View, class_numbers, head_named
+from edgeinfer.heads import HEADS, NEVER_GUESSED, Graph, View, class_numbers, head_named
 from edgeinfer.heads.boxes import nms
 from edgeinfer.results import Classes, Detections
 from edgeinfer.spec import InputSpec, ModelSpec, TensorSpec
@@ -205,7 +206,7 @@ def test_shapes_tell_heads_apart(shape: tuple[int, ...], fits: set[str]) -> None
     found = {
         name
         for name, head in HEADS.items()
-        if name != "tensor" and head.why_not(graph(*shape)) is None
+        if name not in NEVER_GUESSED and head.why_not(graph(*shape)) is None
     }
     assert found == fits
 
@@ -249,3 +250,10 @@ def test_logits_that_are_no_numbers_still_give_a_result() -> None:
     assert len(found.to_dict()["classes"]) == 5
     assert isinstance(found, Classes)
     assert found.flags == ("nonfinite",)
+
+
+def test_every_head_is_what_the_table_says() -> None:
+    for task, homes in heads._BY_TASK.items():
+        for name in homes:
+            assert (HEADS[name].name, HEADS[name].task) == (name, task)
+    assert list(HEADS) == [name for homes in heads._BY_TASK.values() for name in homes]

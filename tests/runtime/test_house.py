@@ -47,7 +47,7 @@ def test_importing_a_package_loads_no_other(package: str) -> None:
 def test_help_works_with_none_of_the_extras_installed(command: str) -> None:
     code = BLOCK.format(blocked=tuple(name for name in HEAVY if name != "click"))
     code += f"\nsys.argv = ['edgeinfer', *{command.split()!r}, '--help']"
-    done = run_python(code + "\nfrom edgeinfer.cli.main import entry\nentry()")
+    done = run_python(code + "\nfrom edgeinfer.cli.start import entry\nentry()")
     assert done.returncode == 0, done.stderr
     assert "Usage: edgeinfer" in done.stdout
 
@@ -72,7 +72,7 @@ def test_a_missing_runtime_is_one_message_that_says_what_to_install(
 ) -> None:
     code = BLOCK.format(blocked=(missing,)) + (
         f"\nsys.argv = ['edgeinfer', 'run', {str(brightness_model)!r}, 'synthetic', '--frames=1']"
-        "\nfrom edgeinfer.cli.main import entry\nentry()"
+        "\nfrom edgeinfer.cli.start import entry\nentry()"
     )
     done = run_python(code)
     assert done.returncode == 1, done.stderr
@@ -122,7 +122,7 @@ def test_the_wheel_holds_the_three_packages_and_nothing_else(tmp_path: Path) -> 
         assert f"{package}/py.typed" in names
     assert "edgeinfer/cli/demo_data/digits.onnx" in names
     assert any(name.startswith("edgeinfer_bench/writers/") for name in names)
-    assert not any("test" in name.split("/")[-1] for name in names if "testing" not in name)
+    assert not any(name.split("/")[-1].startswith(("test_", "conftest")) for name in names)
 
 
 def test_no_module_or_function_outgrows_the_house() -> None:

@@ -14,7 +14,7 @@ import pytest
 import edgeinfer
 from edgeinfer import cache
 from edgeinfer.artifact import open_model_file
-from edgeinfer.errors import ModelFileError
+from edgeinfer.errors import EdgeInferError, ModelFileError, UsageError
 from edgeinfer.machine import this_machine
 from edgeinfer.model import LoadOptions, open_model
 from edgeinfer.plan import Choice, find_variants, sealed, store_plan, stored, versions_of
@@ -60,12 +60,12 @@ def coarser(make_model: MakeModel, path: Path, name: str = "small.onnx", **spec:
     )
 
 
-def plan_for(path: Path, /, **choice: Any) -> Path:
+def plan_for(path: Path, /, objective: str = "latency", **choice: Any) -> Path:
     """Store a plan as tune does."""
     with open_model(path, LoadOptions(use_plan=False)) as model:
         document = {
             "schema": "edgeinfer.plan/1",
-            "objective": "latency",
+            "objective": objective,
             "model": {
                 "sha256": model.file.sha256,
                 "inputs": [item.to_dict() for item in model.spec.inputs],
@@ -153,6 +153,67 @@ def test_options_that_contradict_it_leave_it_unused_and_that_is_said_in_one_note
 def test_options_that_agree_with_it_leave_it_in_use(path: Path, options: dict[str, Any]) -> None:
     plan_for(path)
     assert opened(path, **options)[0] == "tuned"
+
+
+def test_each_objective_has_a_plan_and_the_frames_say_which_is_used(path: Path) -> None:
+    plan_for(path, "throughput", threads=2, lanes=2)
+    plan_for(path, "latency", spinning=False)
+    assert len(list((cache.root() / "plans").iterdir())) == 2
+    source, note = opened(path)
+    assert source == "tuned" and "tuned for latency" in note and "each frame counts" in note
+    source, note = opened(path, recording=True)
+    assert source == "tuned" and "tuned for throughput" in note and "recording" in note
+    # The last tuned of those that are not for throughput.
+    plan_for(path, "efficiency")
+    assert "tuned for efficiency), taken before others because it was" in opened(path)[1]
+    assert "tuned for throughput" in opened(path, recording=True)[1]
+    plan_for(path, "latency", spinning=False)
+    assert "tuned for latency" in opened(path)[1]
+
+
+def test_a_plan_for_something_else_is_better_than_none(path: Path) -> None:
+    plan_for(path, "throughput", threads=2, lanes=2)
+    source, note = opened(path)
+    assert source == "tuned" and "tuned for throughput" in note and "others" not in note
+
+
+def test_what_keeps_the_first_plan_from_being_used_is_told(path: Path) -> None:
+    plan_for(path, "latency")
+    file = plan_for(path, "throughput", threads=2, lanes=2)
+    file.write_text(file.read_text().replace('"lanes": 2', '"lanes": 1'))
+    with open_model(path, LoadOptions(recording=True)) as model:
+        assert "tuned for latency" in model.notes[-1]
+        assert "another stored plan is not used" in model.notes[0]
+        assert "edited" in model.notes[0]
+    file.unlink()
+    plan_for(path, "throughput", threads=2, lanes=2)
+    with open_model(path, LoadOptions(threads=2)) as model:
+        assert "tuned for throughput" in model.notes[-1]
+        assert "the one for latency: the options say threads 2 instead of 1" in model.notes[0]
+
+
+def test_a_plan_that_is_named_is_used_or_it_is_an_error(path: Path) -> None:
+    plan_for(path, "latency")
+    plan_for(path, "throughput", threads=2, lanes=2)
+    assert "tuned for throughput" in opened(path, plan="throughput")[1]
+    with pytest.raises(EdgeInferError, match="there is none.*tune .* --objective efficiency"):
+        opened(path, plan="efficiency")
+    with pytest.raises(EdgeInferError, match="threads 2 instead of 1"):
+        opened(path, plan="latency", threads=2)
+    with pytest.raises(UsageError, match="Did you mean 'latency'"):
+        LoadOptions(plan="latncy")
+
+
+def test_a_plan_of_the_time_when_there_was_one_for_all_is_read(path: Path) -> None:
+    file = plan_for(path, "throughput", threads=2, lanes=2)
+    old = file.with_name(f"{file.name.partition('.')[0]}.json")
+    file.rename(old)
+    assert "tuned for throughput" in opened(path)[1]
+    # One for the same objective takes its place.
+    plan_for(path, "throughput", threads=1)
+    with edgeinfer.load(path) as model:
+        assert model.plan.threads == 1
+        assert "others" not in model.notes[-1]
 
 
 def test_no_plan_means_no_plan_and_no_note(path: Path) -> None:

@@ -203,3 +203,8 @@ def test_every_provider_is_proven_or_has_a_reason() -> None:
     assert found["cpu"]["available"] is True
     for item in found.values():
         assert item["available"] is (item["reason"] is None)
+
+
+def test_every_provider_is_what_the_table_says() -> None:
+    assert [provider.name for provider in PROVIDERS.values()] == list(PROVIDERS)
+    assert list(PROVIDERS)[-1] == "cpu"

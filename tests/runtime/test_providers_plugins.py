@@ -73,6 +73,16 @@ def test_a_library_that_is_missing_is_a_reason(
     assert "libgone.so is missing" in reason
 
 
+def test_a_wheel_without_its_library_is_to_be_installed_again(
+    wheel: Callable[..., Plugin], tmp_path: Path
+) -> None:
+    gone = tmp_path / "onnxruntime_ep_made_up" / "libgone.so"
+    reason = PluginProvider(wheel(library(gone))).why_unavailable(None)
+    assert reason is not None
+    assert "its wheel is incomplete" in reason
+    assert str(gone) in reason and "install onnxruntime-ep-made-up again" in reason
+
+
 def test_a_library_that_is_no_plugin_is_a_reason(wheel: Callable[..., Plugin]) -> None:
     folder = Path(onnxruntime.__file__).parent / "capi"
     other = next(folder.glob("libonnxruntime_providers_shared.so"))

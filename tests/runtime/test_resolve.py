@@ -123,6 +123,7 @@ def test_the_graph_settles_softmax_or_logits(make_model: MakeModel) -> None:
         path = make_model(text.replace("float[2] b", "float[2] b = {0, 1}"), f"{head}.onnx")
         session = open_session(path, LoadOptions())
         assert session.resolve(LoadOptions()).head == head
+        session.close()
 
 
 def test_metadata_that_contradicts_the_shape_is_an_error_naming_both() -> None:

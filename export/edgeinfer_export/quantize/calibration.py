@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,19 +21,26 @@ from edgeinfer.spec import InputSpec, ModelSpec, TensorSpec
 MAX_SAMPLES = 500
 
 
-class Calibration(Protocol):
+class Samples(Protocol):
     """Inputs by number; each is made when it is asked for, so memory stays bounded."""
 
     @property
     def kind(self) -> str:
         """``pictures``, ``arrays`` or ``random``."""
 
-    @property
-    def notes(self) -> tuple[str, ...]: ...
-
     def __len__(self) -> int: ...
 
     def inputs(self, index: int) -> dict[str, Array]: ...
+
+
+class Calibration(Samples, Protocol):
+    """Samples that ranges may be measured on."""
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
+    def digest(self) -> str:
+        """Stands for everything that the inputs depend on."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,17 @@ class PictureCalibration:
         array, _ = preprocess(read_picture(self.paths[index]), self.spec)
         return {self.spec.name: np.repeat(array, self.batch, axis=0) if self.batch > 1 else array}
 
+    def digest(self) -> str:
+        found = hashlib.sha256(repr((self.spec, self.batch)).encode())
+        try:
+            for path in self.paths:
+                found.update(hashlib.sha256(path.read_bytes()).digest())
+        except OSError as error:
+            raise SourceError(
+                f"The picture {error.filename} cannot be read: {error.strerror}."
+            ) from error
+        return found.hexdigest()
+
 
 @dataclass(frozen=True, eq=False)
 class ArrayCalibration:
@@ -90,6 +109,14 @@ class ArrayCalibration:
             else np.asarray(array[index])
             for name, array in self.arrays.items()
         }
+
+    def digest(self) -> str:
+        found = hashlib.sha256(repr(sorted(self.lengths.items())).encode())
+        for name in sorted(self.arrays):
+            array = np.ascontiguousarray(self.arrays[name])
+            found.update(repr((name, str(array.dtype), array.shape)).encode())
+            found.update(array.tobytes())
+        return found.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -120,6 +147,9 @@ class RandomInputs:
             else:
                 made[tensor.name] = random.integers(0, 2, shape).astype(tensor.dtype)
         return made
+
+    def digest(self) -> str:
+        return hashlib.sha256(repr((self.tensors, self.spec, self.count)).encode()).hexdigest()
 
 
 def open_calibration(

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edgeinfer.errors import EdgeInferError, ModelFileError
-from edgeinfer.frames import Array
 from edgeinfer.packages import need
-from edgeinfer.providers import onnxruntime
 from edgeinfer_export.quantize.calibration import Calibration
 from edgeinfer_export.quantize.heads import float_nodes, layers_left
+from edgeinfer_export.quantize.prepare import prepared, refused
 from edgeinfer_export.quantize.quiet import quiet
-from edgeinfer_export.quantize.recipes import METHODS, OP_TYPES, RECIPES
-from edgeinfer_export.steps.clean import clean, drop_unused_opsets, raise_opset
+from edgeinfer_export.quantize.ranges import Observed, observe
+from edgeinfer_export.quantize.recipes import RECIPES
+from edgeinfer_export.quantize.sums import narrow_skips
+from edgeinfer_export.quantize.thresholds import range_of
+from edgeinfer_export.steps.clean import clean
 
 if TYPE_CHECKING:
     import onnx
@@ -28,45 +32,70 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Quantized:
-    """A graph in 8 bits.
+class Quantizer:
+    """A float graph with everything that is needed to write it in 8 bits.
 
     Attributes:
-        model: with QDQ pairs.
-        kept_float: nodes that stayed in float by intent.
-        layers: how many layers run in 8 bits.
+        model: the float graph, prepared.
+        observed: what its tensors hold.
+        target: a name of `RECIPES`.
+        method: a name of `thresholds.METHODS`.
+        head: nodes that stay in float whatever else does.
     """
 
     model: onnx.ModelProto
-    kept_float: tuple[str, ...]
-    layers: int
+    observed: Observed
+    target: str
+    method: str
+    head: tuple[str, ...]
+    _last: dict[tuple[str, ...], bytes] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def precision(self) -> str:
+        return "int8"
+
+    def build(self, kept: Sequence[str] = ()) -> onnx.ModelProto:
+        """The graph with QDQ pairs.
+
+        Args:
+            kept: nodes that stay in float besides the head.
+
+        Raises:
+            ModelFileError: if the quantizer cannot handle it.
+        """
+        import onnx
+
+        excluded = [*self.head, *(name for name in kept if name not in self.head)]
+        key = tuple(excluded)
+        if key not in self._last:
+            # Whoever looks for the best asks for the same graph more than once in a row.
+            self._last.clear()
+            self._last[key] = self._built(excluded).SerializeToString()
+        model = onnx.ModelProto()
+        model.ParseFromString(self._last[key])
+        return model
+
+    def _built(self, excluded: Sequence[str]) -> onnx.ModelProto:
+        try:
+            with quiet():
+                quantized = _with_qdq(self, excluded)
+        except EdgeInferError:
+            raise
+        except Exception as error:
+            raise refused(error, "quantizing it") from error
+        recipe = RECIPES[self.target]
+        if recipe.skip_sums:
+            narrow_skips(quantized, self._ranges(), set(excluded))
+        return clean(quantized)
+
+    def _ranges(self) -> dict[str, tuple[float, float]]:
+        return {
+            name: range_of(seen.histogram, self.method)
+            for name, seen in self.observed.tensors.items()
+        }
 
 
-class _Reader:
-    """What ONNX Runtime's calibrator draws inputs from, one sample per stride."""
-
-    def __init__(self, calibration: Calibration, progress: Progress | None) -> None:
-        self._calibration = calibration
-        self._progress = progress
-        self._next = self._end = 0
-
-    def __len__(self) -> int:
-        return len(self._calibration)
-
-    def set_range(self, start_index: int, end_index: int) -> None:
-        self._next, self._end = start_index, end_index
-
-    def get_next(self) -> dict[str, Array] | None:
-        if self._next >= self._end:
-            return None
-        inputs = self._calibration.inputs(self._next)
-        self._next += 1
-        if self._progress is not None:
-            self._progress(self._next, len(self))
-        return inputs
-
-
-def quantize(
+def quantizer(
     model: onnx.ModelProto,
     calibration: Calibration,
     *,
@@ -74,106 +103,69 @@ def quantize(
     method: str,
     keep_last: bool,
     progress: Progress | None = None,
-) -> Quantized:
-    """Turn a clean FP32 model into INT8.
+) -> Quantizer:
+    """Watch a clean FP32 model on calibration data, ready to be written in 8 bits.
 
     Args:
         model: as `steps.clean` leaves it.
         calibration: inputs that are typical.
         target: a name of `RECIPES`.
-        method: a name of `METHODS`.
+        method: a name of `thresholds.METHODS`.
         keep_last: see `float_nodes`.
         progress: called with samples done and in all.
 
     Raises:
-        ModelFileError: if the model has nothing to quantize, or the quantizer cannot handle it.
+        ModelFileError: if the model has nothing to quantize, or ONNX Runtime cannot handle it.
         SourceError: if a calibration sample cannot be read.
     """
-    with quiet():
-        prepared = _prepared(raise_opset(model))
-    kept = float_nodes(prepared, keep_last=keep_last)
-    layers = layers_left(prepared, kept)
-    if layers == 0:
+    ready = prepared(model)
+    head = float_nodes(ready, keep_last=keep_last)
+    if layers_left(ready, head) == 0:
         raise ModelFileError(
             "There is nothing to quantize: every layer with weights is the last of its branch, "
             "and those stay in float. Export with --precision fp32."
         )
-    reader = _Reader(calibration, progress)
-    quantized = _with_qdq(prepared, reader, target, method, kept)
-    return Quantized(quantized, kept, layers)
+    return Quantizer(ready, observe(ready, calibration, progress), target, method, head)
 
 
-def _prepared(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Fold constants and batch normalizations, so that fewer nodes need ranges."""
-    import onnx
-
-    ort = onnxruntime()
-    settings = ort.SessionOptions()
-    settings.log_severity_level = 4
-    # Basic: only standard operators come out, the same on every machine.
-    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    with tempfile.TemporaryDirectory(prefix="edgeinfer-export-") as folder:
-        path = Path(folder) / "optimized.onnx"
-        settings.optimized_model_filepath = str(path)
-        try:
-            ort.InferenceSession(
-                model.SerializeToString(), settings, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:
-            raise _refused(error, "optimizing the graph") from error
-        optimized = onnx.load(str(path))
-    optimized = clean(optimized)
-    drop_unused_opsets(optimized)
-    return optimized
-
-
-def _with_qdq(
-    model: onnx.ModelProto, reader: _Reader, target: str, method: str, kept: Sequence[str]
-) -> onnx.ModelProto:
+def _with_qdq(job: Quantizer, excluded: Sequence[str]) -> onnx.ModelProto:
+    """What ONNX Runtime's quantizer makes of the graph, with our ranges."""
     import onnx
 
     tools: Any = need("onnxruntime.quantization")
-    recipe = RECIPES[target]
+    inside: Any = need("onnxruntime.quantization.qdq_quantizer")
+    calibrate: Any = need("onnxruntime.quantization.calibrate")
+    recipe = RECIPES[job.target]
     marked = onnx.ModelProto()
-    marked.CopyFrom(model)
+    marked.CopyFrom(job.model)
     marked.metadata_props.add(key=_PREPROCESSED[0], value=_PREPROCESSED[1])
+    pairs = {
+        name: (np.array(low, np.float32), np.array(high, np.float32))
+        for name, (low, high) in job._ranges().items()
+    }
+    layers = ["Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "AveragePool", "GlobalAveragePool"]
+    work = inside.QDQQuantizer(
+        marked,
+        True,
+        recipe.reduce_range,
+        getattr(tools.QuantType, recipe.weight),
+        getattr(tools.QuantType, recipe.activation),
+        calibrate.TensorsData(calibrate.CalibrationMethod.MinMax, pairs),
+        [],
+        list(excluded),
+        list(recipe.op_types),
+        {
+            "ActivationSymmetric": recipe.activation == "QInt8",
+            "WeightSymmetric": True,
+            # Products of two activations (attention) lose too much.
+            "MatMulConstBOnly": True,
+            "QuantizeBias": recipe.int_bias,
+            "AddQDQPairToWeight": recipe.float_weights,
+            "OpTypesToExcludeOutputQuantization": layers if recipe.inputs_only else [],
+        },
+    )
+    work.quantize_model()
     with tempfile.TemporaryDirectory(prefix="edgeinfer-export-") as folder:
         path = Path(folder) / "quantized.onnx"
-        try:
-            with quiet():
-                tools.quantize_static(
-                    marked,
-                    str(path),
-                    reader,
-                    quant_format=tools.QuantFormat.QDQ,
-                    op_types_to_quantize=list(OP_TYPES),
-                    per_channel=True,
-                    reduce_range=recipe.reduce_range,
-                    activation_type=getattr(tools.QuantType, recipe.activation),
-                    weight_type=getattr(tools.QuantType, recipe.weight),
-                    nodes_to_exclude=list(kept),
-                    calibrate_method=getattr(tools.CalibrationMethod, METHODS[method]),
-                    extra_options={
-                        "ActivationSymmetric": recipe.activation == "QInt8",
-                        "WeightSymmetric": True,
-                        # Products of two activations (attention) lose too much.
-                        "MatMulConstBOnly": True,
-                        # One sample at a time: without it all tensors of all samples are kept.
-                        "CalibStridedMinMax": 1,
-                    },
-                )
-        except EdgeInferError:
-            raise
-        except Exception as error:
-            raise _refused(error, "quantizing it") from error
-        quantized = onnx.load(str(path))
-    return clean(quantized)
-
-
-def _refused(error: Exception, doing: str) -> ModelFileError:
-    from edgeinfer.providers.ort import runtime_message
-
-    return ModelFileError(
-        f"ONNX Runtime failed at {doing}: {runtime_message(error)}. Export with --precision fp32, "
-        f"or export the model again from its framework for opset 17."
-    )
+        work.model.save_model_to_file(str(path), False)
+        return onnx.load(str(path))

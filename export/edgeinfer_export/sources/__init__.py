@@ -27,6 +27,14 @@ __all__ = [
 SOURCES: Mapping[str, str] = MappingProxyType(
     {
         "onnx": "edgeinfer_export.sources.onnx",
+        "sklearn": "edgeinfer_export.sources.sklearn",
+        "pytorch": "edgeinfer_export.sources.pytorch",
+        "torchscript": "edgeinfer_export.sources.torchscript",
+        "transformers": "edgeinfer_export.sources.transformers",
+        "caffe": "edgeinfer_export.sources.caffe",
+        "mxnet": "edgeinfer_export.sources.mxnet",
+        "darknet": "edgeinfer_export.sources.darknet",
+        "paddle": "edgeinfer_export.sources.paddle",
         "tflite": "edgeinfer_export.sources.tflite",
         "keras": "edgeinfer_export.sources.keras",
         "tensorflow": "edgeinfer_export.sources.tensorflow",

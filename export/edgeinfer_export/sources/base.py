@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from edgeinfer.frames import Array
 
@@ -94,6 +94,9 @@ class SourceModel:
             besides what was converted from it, and then `notes` say so.
         provenance: name to version of what converted it; no times, no paths.
         notes: what was guessed, left out, or tried in vain, for people.
+        spec: what the source says that it expects and means, in the JSON form of `edgeinfer.spec`,
+            whole or partial; the rest is guessed. None where it says nothing.
+        shapes: input name to a shape that the source is known to take, for open dimensions.
         tolerance: wider than FP32's where the source itself rounds.
     """
 
@@ -104,6 +107,8 @@ class SourceModel:
     reference: Reference | None
     provenance: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    spec: Mapping[str, Any] | None = None
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     tolerance: Tolerance = Tolerance()
 
 

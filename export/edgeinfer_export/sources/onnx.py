@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edgeinfer.artifact import open_model_file
+from edgeinfer.artifact import ModelFile, open_model_file
 from edgeinfer.errors import ModelFileError
 from edgeinfer.providers import Vetting, runtime_version
 from edgeinfer_export.quantize.session import Session
 from edgeinfer_export.sources.base import Request, SourceModel
+from edgeinfer_export.steps.shapes import settle_shapes
+from edgeinfer_export.steps.write import MAX_BYTES, SMALL_BYTES, load_external, size_of
+
+if TYPE_CHECKING:
+    import onnx
 
 TITLE = "ONNX"
-
-# A protobuf message ends at 2 GiB; quantizing needs the whole model in one.
-_MAX_BYTES = (1 << 31) - (1 << 20)
 
 
 def recognizes(path: Path) -> bool:
@@ -24,24 +27,15 @@ def recognizes(path: Path) -> bool:
 def open_source(request: Request) -> SourceModel:
     """Read an ONNX file with its weights, after a child process proved that it can be opened.
 
-    Raises:
-        ModelFileError: if it is missing, empty, cut off, something else, too big, or no valid
-            model.
-    """
-    import onnx
+    Where it is bigger than a protobuf message may be, its big tensors stay where they are.
 
+    Raises:
+        ModelFileError: if it is missing, empty, cut off, something else, or no valid model.
+        UsageError: if a shape is given that does not fit it.
+    """
     path = request.path
     file = open_model_file(path)
-    if file.size + sum(part.stat().st_size for part in file.external) > _MAX_BYTES:
-        raise ModelFileError(f"{path} is bigger than 2 GiB with its weights, the limit for export.")
-    try:
-        model = onnx.load(str(path))
-        onnx.checker.check_model(model)
-    except Exception as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelFileError(
-            f"{path} is not a complete and valid ONNX model ({first[:300]}): export it again."
-        ) from error
+    model = _read(file)
     if not model.graph.node or not model.graph.output:
         raise ModelFileError(f"{path} holds no graph: it has no nodes or no outputs.")
     vetting = Vetting(file)
@@ -50,4 +44,46 @@ def open_source(request: Request) -> SourceModel:
         vetting.finish()
     finally:
         vetting.close()
-    return SourceModel(model, path, file.sha256, "onnx", Session(path))
+    reference = _reference(file, model, request.folder)
+    settle_shapes(model, request.input_shapes)
+    return SourceModel(model, path, file.sha256, "onnx", reference)
+
+
+def _reference(file: ModelFile, model: onnx.ModelProto, folder: Path) -> Session:
+    """The file as it is; as one file where the runtime wants shapes inside the graph.
+
+    Raises:
+        ModelFileError: if ONNX Runtime refuses it.
+    """
+    try:
+        return Session(file.path)
+    except ModelFileError:
+        if not file.external or size_of(model) > MAX_BYTES:
+            raise
+        whole = folder / "whole.onnx"
+        whole.write_bytes(model.SerializeToString(deterministic=True))
+        return Session(whole)
+
+
+def _read(file: ModelFile) -> onnx.ModelProto:
+    import onnx
+
+    path = file.path
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+        if file.external:
+            whole = file.size + sum(part.stat().st_size for part in file.external)
+            most = None if whole <= MAX_BYTES else SMALL_BYTES
+            load_external(model, path.resolve().parent, most)
+        # The checker refuses numbers that it does not know; what matters is lowered later anyway.
+        model.ir_version = min(model.ir_version, onnx.IR_VERSION)
+        # By path, so that tensors in other files are looked at there, whatever their size.
+        onnx.checker.check_model(str(path) if file.external else model)
+    except ModelFileError:
+        raise
+    except Exception as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelFileError(
+            f"{path} is not a complete and valid ONNX model ({first[:300]}): export it again."
+        ) from error
+    return model

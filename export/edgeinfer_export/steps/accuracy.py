@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from edgeinfer.datasets import Dataset
 from edgeinfer.errors import CheckFailed
 from edgeinfer.evaluate import DETECTION_LIMIT, SCORE_FLOOR, Evaluation, evaluate
 from edgeinfer.model import LoadOptions, open_model
+from edgeinfer_export.gate.budget import check_metric, loss, lower_is_better
 
 Progress = Callable[[int, int], None]
 
@@ -39,21 +39,33 @@ def check_drop(before: Evaluation, after: Evaluation, max_drop: float) -> None:
     Args:
         before: of the source.
         after: of the new file.
-        max_drop: allowed fall of the headline metric as a share: 0.01 is one point.
+        max_drop: what may be lost of the headline metric, as a share of what there was.
+
+    Raises:
+        CheckFailed: with both figures.
+    """
+    check_metric(before)
+    name = before.headline
+    old, new = before.metrics[name], after.metrics[name]
+    lost = loss(old, new, name)
+    if not lost <= max_drop:
+        raise CheckFailed(
+            f"{name} on {before.dataset} fell from {old:.4f} to {new:.4f}, by {lost:.2%} of what "
+            f"it was; {max_drop:.2%} is allowed. The file was not written. Give more and more "
+            f"typical calibration pictures, another calibration method, or --precision fp32."
+        )
+
+
+def check_not_blind(before: Evaluation, after: Evaluation) -> None:
+    """Refuse a file that sees nothing where its source sees something.
 
     Raises:
         CheckFailed: with both figures.
     """
     name = before.headline
     old, new = before.metrics[name], after.metrics[name]
-    if math.isnan(old) or math.isnan(new):
+    if old > 0 and not new > 0 and not lower_is_better(name):
         raise CheckFailed(
-            f"{name} does not exist on {before.dataset} ({before.n} pictures): the drop cannot be "
-            f"checked. Give validation data that hold objects of the model's classes."
-        )
-    if old - new > max_drop:
-        raise CheckFailed(
-            f"{name} on {before.dataset} fell from {old:.4f} to {new:.4f}, by {old - new:.4f}; "
-            f"{max_drop:.4f} is allowed. The file was not written. Give more and more typical "
-            f"calibration pictures, another calibration method, or --precision fp32."
+            f"{name} on {before.dataset} fell from {old:.4f} to {new:.4f}: the new file is blind. "
+            f"It was not written. Calibrate on typical data, or export with --precision fp32."
         )

@@ -45,16 +45,66 @@ def clean(model: onnx.ModelProto) -> onnx.ModelProto:
 def infer_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
     """Add the shapes of all tensors that can be inferred.
 
+    Where a declared shape contradicts what the nodes compute, the nodes are right: a runtime only
+    warns about it, but who plans buffers by it is misled.
+
     Raises:
         ModelFileError: if the shapes in the graph contradict each other.
     """
-    import onnx
-
+    undeclared = _without_declared(model)
     try:
-        return onnx.shape_inference.infer_shapes(model, data_prop=True)
+        inferred = _infer(undeclared)
     except Exception as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelFileError(f"The shapes in this graph contradict each other: {first}.") from error
+    declared = {value.name: value for value in model.graph.output}
+    for value in inferred.graph.output:
+        _settle(value, declared[value.name])
+    try:
+        # What is declared of inner tensors may tell more: of operators that onnx does not know.
+        del inferred.graph.value_info[:]
+        inferred.graph.value_info.extend(model.graph.value_info)
+        return _infer(inferred)
+    except Exception:  # it contradicts the nodes
+        del inferred.graph.value_info[:]
+        return _infer(inferred)
+
+
+def _infer(model: onnx.ModelProto) -> onnx.ModelProto:
+    import onnx
+
+    return onnx.shape_inference.infer_shapes(model, data_prop=True)
+
+
+def _without_declared(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy in which only inputs and weights have shapes."""
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    del copy.graph.value_info[:]
+    for value in copy.graph.output:
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.ClearField("shape")
+    return copy
+
+
+def _settle(value: onnx.ValueInfoProto, declared: onnx.ValueInfoProto) -> None:
+    """Complete an inferred shape by what was declared, where the two agree."""
+    if not value.type.HasField("tensor_type") or not declared.type.HasField("tensor_type"):
+        return
+    kind, said = value.type.tensor_type, declared.type.tensor_type
+    if not kind.elem_type:
+        kind.elem_type = said.elem_type
+    if not kind.HasField("shape"):
+        if said.HasField("shape"):
+            kind.shape.CopyFrom(said.shape)
+        return
+    if len(kind.shape.dim) != len(said.shape.dim):
+        return
+    for dim, other in zip(kind.shape.dim, said.shape.dim, strict=True):
+        if not dim.HasField("dim_value"):
+            dim.CopyFrom(other)
 
 
 def name_nodes(model: onnx.ModelProto) -> None:
@@ -86,8 +136,9 @@ def raise_opset(model: onnx.ModelProto, version: int = MIN_QDQ_OPSET) -> onnx.Mo
     except Exception as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelFileError(
-            f"The model has opset {opset_of(model)}; INT8 needs {version}, and onnx cannot convert "
-            f"it ({first[:200]}). Export it from its framework for opset {version} or newer."
+            f"The model has opset {opset_of(model)}; narrow precisions need {version}, and onnx "
+            f"cannot convert it ({first[:200]}). Export it from its framework for opset {version} "
+            f"or newer."
         ) from error
     converted.ir_version = model.ir_version
     return clean(converted)

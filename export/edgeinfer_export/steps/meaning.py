@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from edgeinfer.resolve import Opened, Overrides, resolve
-from edgeinfer.spec import ModelSpec, TensorSpec
+from edgeinfer.spec import METADATA_KEY, ModelSpec, TensorSpec
 from edgeinfer_export.options import ExportOptions
 from edgeinfer_export.sources import SourceModel
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 def spec_of(source: SourceModel, options: ExportOptions) -> ModelSpec:
     """What the source expects and means, by the rules that the runtime uses.
 
+    A spec in the graph's own metadata goes before what the reader says; options go before both.
+
     Raises:
         SpecError: if it is unknown, ambiguous or contradicts the graph.
         UsageError: for a task or head that does not exist.
@@ -24,11 +27,14 @@ def spec_of(source: SourceModel, options: ExportOptions) -> ModelSpec:
         return options.spec
     graph = source.model.graph
     weights = {tensor.name for tensor in graph.initializer}
+    metadata = {entry.key: entry.value for entry in source.model.metadata_props}
+    if source.spec is not None:
+        metadata.setdefault(METADATA_KEY, json.dumps(source.spec))
     opened = Opened(
         path=source.path,
         inputs=tuple(tensor_spec(value) for value in graph.input if value.name not in weights),
         outputs=tuple(tensor_spec(value) for value in graph.output),
-        metadata={entry.key: entry.value for entry in source.model.metadata_props},
+        metadata=metadata,
     )
     overrides = Overrides(
         spec=options.spec, task=options.task, head=options.head, labels=options.labels

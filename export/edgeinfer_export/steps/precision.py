@@ -28,3 +28,21 @@ def check_fp32_source(model: onnx.ModelProto) -> None:
             "This model computes in float16: this version converts FP32 models only. Give the "
             "FP32 model that it was made from, or run this one as it is."
         )
+
+
+def kept_precision(model: onnx.ModelProto, asked: str) -> tuple[str, tuple[str, ...]]:
+    """The precision that a file made of a model has, and what to tell about it.
+
+    Asked for FP32, a source whose numbers were narrowed before stays as it is: widening them would
+    bring nothing back.
+
+    Raises:
+        ModelFileError: if such a source shall become something else again.
+    """
+    if asked != "fp32":
+        check_fp32_source(model)
+        return asked, ()
+    found = precision_of(model)
+    if found == "fp32":
+        return found, ()
+    return found, (f"the source computes in {found} already and stays so",)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from edgeinfer.spec import METADATA_KEY, ModelSpec
+from edgeinfer.spec import METADATA_KEY, PROVENANCE_KEY, ModelSpec
 
 if TYPE_CHECKING:
     import onnx
@@ -15,19 +16,27 @@ PRODUCER = "edgeinfer"
 _MARKS = ("onnx.infer", "onnx.quant.pre_process")
 
 
-def stamp(model: onnx.ModelProto, spec: ModelSpec) -> None:
-    """Put the spec into the metadata; licence, author and the like stay as they are.
+def stamp(
+    model: onnx.ModelProto, spec: ModelSpec, provenance: Mapping[str, Any] | None = None
+) -> None:
+    """Put spec and provenance into the metadata; licence, author and the like stay as they are.
 
-    Neither time nor path nor version goes in: the same model gives the same bytes.
+    Neither time nor path goes in: the same command on the same machine gives the same bytes.
     """
     kept = {
         entry.key: entry.value
         for entry in model.metadata_props
-        if entry.key != METADATA_KEY and entry.key not in _MARKS
+        if entry.key not in (METADATA_KEY, PROVENANCE_KEY, *_MARKS)
     }
     del model.metadata_props[:]
-    kept[METADATA_KEY] = json.dumps(spec.to_dict(), ensure_ascii=False, separators=(",", ":"))
+    kept[METADATA_KEY] = _packed(spec.to_dict())
+    if provenance is not None:
+        kept[PROVENANCE_KEY] = _packed(provenance)
     for key, value in kept.items():
         model.metadata_props.add(key=key, value=value)
     model.producer_name = PRODUCER
     model.producer_version = ""
+
+
+def _packed(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))

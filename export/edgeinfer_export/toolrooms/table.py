@@ -47,5 +47,24 @@ ROOMS: Mapping[str, RoomSpec] = MappingProxyType(
             size_mb=150,
             own=("ai-edge-litert",),
         ),
+        # The last OpenCV that imports Caffe and Darknet is 4; 5 dropped both.
+        "opencv4": RoomSpec(
+            holds="OpenCV 4",
+            lock=_LOCKS / "opencv4.txt",
+            pythons=("3.11", "3.12", "3.13"),
+            size_mb=250,
+        ),
+        "mxnet": RoomSpec(
+            holds="MXNet 1.9",
+            lock=_LOCKS / "mxnet.txt",
+            pythons=("3.11", "3.10"),
+            size_mb=350,
+        ),
+        "paddle": RoomSpec(
+            holds="Paddle 2.6",
+            lock=_LOCKS / "paddle.txt",
+            pythons=("3.11", "3.12"),
+            size_mb=800,
+        ),
     }
 )

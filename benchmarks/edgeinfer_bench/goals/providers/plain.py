@@ -15,6 +15,7 @@ from edgeinfer.packages import need
 from edgeinfer.providers import PROVIDERS
 from edgeinfer.remote import Remote
 from edgeinfer.timing import format_ns
+from edgeinfer.tune import TuneOptions
 from edgeinfer.tune.frames import material
 from edgeinfer.tune.worker import options_to
 from edgeinfer_bench.goals.context import Context
@@ -60,7 +61,7 @@ class _Pair:
         self.plain, self.ours = Remote(Child(_PLAIN)), Remote(Child(_TUNED))
         stack.callback(self.plain.close)
         stack.callback(self.ours.close)
-        given = material(folder, item.source, None, None, ())
+        given = material(folder, TuneOptions(source=item.source).sources, None, None, ())
         self.plain.ask({"do": "open", "path": str(item.path)}, _OPEN_S)
         self.opened = self.ours.ask(
             {

@@ -59,8 +59,8 @@ def subject(context: Context, name: str, size: int) -> Subject:
     folder = context.folder / f"{name}-{size}"
     path = model_file(name, folder, size)
     int8 = path.with_name(f"{path.stem}-int8.onnx")
-    pictures = name != "lstm-like"
-    calibration, source = _pictures(context) if pictures else _readings(context, size)
+    is_picture = name != "lstm-like"
+    calibration, source = pictures(context) if is_picture else readings(context, size)
     if not int8.exists():
         context.say(f"quantizing {name} {size}")
         unfinished = path.with_name("unfinished.onnx")
@@ -69,7 +69,7 @@ def subject(context: Context, name: str, size: int) -> Subject:
         command = ["-m", "edgeinfer", "export", str(path), "-o", str(unfinished), *options]
         fresh(command, context.folder)
         unfinished.replace(int8)
-    return Subject(f"{name} {size}", path, int8, source, pictures)
+    return Subject(f"{name} {size}", path, int8, source, is_picture)
 
 
 def subjects(context: Context) -> Iterator[Subject]:
@@ -89,7 +89,7 @@ def _target() -> str:
     return "x86-vnni" if has_vnni() else "x86-any"
 
 
-def _pictures(context: Context) -> tuple[Path, str]:
+def pictures(context: Context) -> tuple[Path, str]:
     """Pictures to calibrate on, and others to measure on."""
     folders = context.folder / "calibration", context.folder / "pictures"
     if not folders[1].exists():
@@ -104,7 +104,7 @@ def _pictures(context: Context) -> tuple[Path, str]:
     return folders[0], str(folders[1])
 
 
-def _readings(context: Context, length: int) -> tuple[Path, str]:
+def readings(context: Context, length: int) -> tuple[Path, str]:
     """The same for sensors: normal readings on 9 channels."""
     folder = context.folder / "readings"
     calibration = folder / "calibration.npz"

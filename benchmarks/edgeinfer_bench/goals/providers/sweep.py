@@ -97,7 +97,7 @@ class Arena:
     def _reference(self) -> Judge:
         frames = self._folder / "frames"
         frames.mkdir()
-        source = self._subject.source
+        asked = TuneOptions(source=self._subject.source)
         with ExitStack() as stack:
             opened = self._open([self.space.reference()], stack)
             if not opened:
@@ -107,8 +107,8 @@ class Arena:
                 TensorSpec(item["name"], item["dtype"], tuple(item["shape"]))
                 for item in told["fed_inputs"]
             )
-            given = material(frames, source, None, told["size_wh"], inputs)
-            judge = Judge(opened[0], given, self._folder, TuneOptions(source=source))
+            given = material(frames, asked.sources, None, told["size_wh"], inputs)
+            judge = Judge(opened[0], given, self._folder, asked)
             judge.answer_reference()
         return judge
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from edgeinfer.errors import EdgeInferError
 from edgeinfer.measure import ratio
-from edgeinfer.plan import Choice, recall_plan
+from edgeinfer.plan import Choice, recall_plans
 from edgeinfer.timing import format_ns, now_ns
 from edgeinfer.tune import TuneOptions, tune
 from edgeinfer.tune.candidate import Pace
@@ -54,10 +54,11 @@ def tuned(
     began = now_ns()
     document = tune(item.path, asked=asked).document
     seconds = (now_ns() - began) / 1e9
-    stored, why_not = recall_plan(document["model"]["sha256"])
-    if stored is None:
-        raise EdgeInferError(f"The plan of {item.name} was not kept: {why_not}")
-    return document, stored.choice, seconds
+    stored, why_not = recall_plans(document["model"]["sha256"])
+    kept = [plan for plan in stored if plan.objective == objective]
+    if not kept:
+        raise EdgeInferError(f"The plan of {item.name} was not kept: {'; '.join(why_not)}")
+    return document, kept[0].choice, seconds
 
 
 def _duration(item: Subject, plan: Mapping[str, Any], seconds: float) -> Goal:

@@ -1,0 +1,129 @@
+"""The console script: how a command is ended is settled before anything else is imported.
+
+Ctrl-C raises KeyboardInterrupt wherever the main thread is, and in some places that is lost: the
+import system runs callbacks whose exceptions are printed and dropped, and modules catch what they
+should not. So an import is finished first, and what was dropped is raised again. And where the main
+thread is inside a library for long (an engine is built for minutes), another one ends the process.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import signal
+import sys
+import time
+from types import FrameType
+from typing import Any
+
+# An import that takes longer is broken off all the same.
+_PATIENCE_S = 3.0
+_AGAIN_S = 0.01
+# Whoever does not hear Ctrl-C for so long is inside a library.
+_DEAF_S = 3.0
+# What is to be raised in the main thread, and until when it waits for an import to end.
+_pending: BaseException | None = None
+_deadline_s = 0.0
+# When the main thread last heard a signal; it may do so before the other one gets its turn.
+_heard_s = 0.0
+_TURN_S = 1.0
+
+
+def entry() -> None:
+    """The console script `edgeinfer`; SIGTERM ends any command cleanly."""
+    try:
+        try:
+            install()
+            keep_stdout()
+            from edgeinfer.cli.main import main
+
+            code = main()
+        except KeyboardInterrupt:
+            code = interrupted()
+    finally:
+        # What is done is done: from here on there is nothing to interrupt.
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number in (signal.SIGINT, signal.SIGALRM):
+            signal.signal(number, signal.SIG_IGN)
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    raise SystemExit(code)
+
+
+def install() -> None:
+    """Let SIGINT and SIGTERM end this process by an exception that is not lost."""
+    for number in (signal.SIGALRM, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _handle)
+    sys.unraisablehook = _again
+    theirs, ours = os.pipe()
+    os.set_blocking(ours, False)
+    signal.set_wakeup_fd(ours, warn_on_full_buffer=False)
+    _thread.start_new_thread(_watch, (theirs,))
+
+
+def keep_stdout() -> None:
+    """What libraries print goes to stderr: stdout holds results, and a program may read them."""
+    before = sys.stdout
+    if before is None or sys.stderr is None:  # closed by whoever started this process
+        return
+    sys.stdout = open(  # noqa: SIM115 (it stays open to the end)
+        os.dup(1),
+        "w",
+        encoding=before.encoding,
+        errors=before.errors,
+        buffering=1 if before.line_buffering or getattr(before, "write_through", False) else -1,
+    )
+    os.dup2(2, 1)
+
+
+def interrupted() -> int:
+    """Say that Ctrl-C ended it; returns the exit code."""
+    print("edgeinfer: interrupted; what was written so far is whole.", file=sys.stderr)
+    return 130
+
+
+def _handle(number: int, frame: FrameType | None) -> None:
+    global _pending, _deadline_s, _heard_s
+    _heard_s = time.monotonic()
+    if number == signal.SIGTERM:
+        print("edgeinfer: ended by SIGTERM.", file=sys.stderr)
+    if number != signal.SIGALRM:
+        _pending = SystemExit(0) if number == signal.SIGTERM else KeyboardInterrupt()
+        _deadline_s = time.monotonic() + _PATIENCE_S
+    if _pending is None:
+        return
+    if _importing(frame) and time.monotonic() < _deadline_s:
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
+        return
+    error, _pending = _pending, None
+    raise error
+
+
+def _watch(signals: int) -> None:
+    """End the process where the main thread does not hear Ctrl-C, as a kill would: files appear
+    whole or not at all, children end with their parent, and the cache collects what is left."""
+    while number := os.read(signals, 1):
+        came_s = time.monotonic()
+        while number[0] == signal.SIGINT and _heard_s < came_s - _TURN_S:
+            if time.monotonic() > came_s + _DEAF_S:
+                interrupted()
+                os._exit(130)
+            time.sleep(_AGAIN_S)
+
+
+def _importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _again(dropped: Any) -> None:
+    """Raise once more what Python would only print, because it came up in a callback."""
+    global _pending
+    if issubclass(dropped.exc_type, (KeyboardInterrupt, SystemExit)):
+        _pending = dropped.exc_value or dropped.exc_type()
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
+        return
+    sys.__unraisablehook__(dropped)

@@ -1,0 +1,27 @@
+"""The task metric of a model over labelled data: `validate`, `tune` and the accuracy gate share it.
+
+For average precision a model must show its weak detections too, as the published figures of
+detectors are made: load it with a score threshold of `SCORE_FLOOR` and `DETECTION_LIMIT`
+detections, or wrap it with `showing_weak`.
+"""
+
+from __future__ import annotations
+
+from edgeinfer.evaluate.collectors import SCORE_FLOOR
+from edgeinfer.evaluate.feed import fed
+from edgeinfer.evaluate.fit import check_fit, match_labels
+from edgeinfer.evaluate.run import Evaluation, Predicts, Progress, evaluate
+from edgeinfer.evaluate.weak import DETECTION_LIMIT, showing_weak
+
+__all__ = [
+    "DETECTION_LIMIT",
+    "SCORE_FLOOR",
+    "Evaluation",
+    "Predicts",
+    "Progress",
+    "check_fit",
+    "evaluate",
+    "fed",
+    "match_labels",
+    "showing_weak",
+]

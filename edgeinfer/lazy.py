@@ -1,0 +1,37 @@
+"""Tables whose entries are imported when they are looked up: opening a model needs few of many."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
+
+V = TypeVar("V")
+
+
+class LazyTable(Mapping[str, V]):
+    """A mapping from names to what modules define.
+
+    Args:
+        homes: name to ``module:attribute``; an attribute that is a class is called.
+    """
+
+    def __init__(self, homes: Mapping[str, str]) -> None:
+        self._homes = dict(homes)
+        self._found: dict[str, V] = {}
+
+    def __getitem__(self, name: str) -> V:
+        if name not in self._found:
+            module, _, attribute = self._homes[name].partition(":")
+            found = getattr(importlib.import_module(module), attribute)
+            self._found[name] = found() if isinstance(found, type) else found
+        return self._found[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._homes
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._homes)
+
+    def __len__(self) -> int:
+        return len(self._homes)

@@ -1,0 +1,50 @@
+"""How much was lost: always as a share of what there was."""
+
+from __future__ import annotations
+
+import math
+
+from edgeinfer.errors import CheckFailed
+from edgeinfer.evaluate import Evaluation
+
+# Metrics that count errors.
+_LOWER_IS_BETTER = frozenset(("cer", "wer", "mae", "mse", "rmse"))
+
+
+def lower_is_better(name: str) -> bool:
+    """Whether a metric counts errors."""
+    return name.lower() in _LOWER_IS_BETTER
+
+
+def loss(before: float, after: float, name: str = "") -> float:
+    """What was lost, as a share of what there was; below 0 where something was gained.
+
+    0.80 that became 0.79 lost 1.25%. For a metric that counts errors the answers that were right
+    count: an error rate of 5% that became 6% lost 1.05%.
+    """
+    if lower_is_better(name):
+        before, after = 1 - before, 1 - after
+    if math.isnan(before) or math.isnan(after):
+        return math.nan
+    return (before - after) / before if before > 0 else math.nan
+
+
+def check_metric(before: Evaluation) -> None:
+    """Refuse data on which the source itself is good for nothing: no loss can be seen there.
+
+    Raises:
+        CheckFailed: with the figure.
+    """
+    name = before.headline
+    value = before.metrics[name]
+    if math.isnan(value):
+        raise CheckFailed(
+            f"{name} does not exist on {before.dataset} ({before.n} samples): the drop cannot be "
+            f"checked. Give validation data that hold objects of the model's classes."
+        )
+    if math.isnan(loss(value, value, name)):
+        raise CheckFailed(
+            f"The source itself reaches {name} {value:.4f} on {before.dataset} ({before.n} "
+            f"samples): it sees nothing there, and nobody can tell what a smaller file would lose. "
+            f"Check labels, preprocessing and classes with `edgeinfer validate`."
+        )

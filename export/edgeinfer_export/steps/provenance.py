@@ -1,0 +1,76 @@
+"""Where a file comes from, so that anybody can make it again: no times, no paths."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+from edgeinfer.version import __version__
+from edgeinfer_export.options import ExportOptions
+from edgeinfer_export.quantize.calibration import Calibration
+from edgeinfer_export.sources import SourceModel
+
+SCHEMA = "edgeinfer.provenance/1"
+# What rewrites graphs on the way, whatever the source.
+_TOOLS = ("numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino")
+
+
+def provenance_of(
+    source: SourceModel, options: ExportOptions, data: Calibration, precision: str
+) -> dict[str, Any]:
+    """What goes into the metadata under `edgeinfer.spec.PROVENANCE_KEY`.
+
+    Args:
+        data: what ranges were measured on; only its kind and number are told.
+        precision: that the file computes in.
+    """
+    return {
+        "schema": SCHEMA,
+        "edgeinfer": __version__,
+        "framework": source.framework,
+        "source_sha256": source.sha256,
+        "converters": dict(source.provenance),
+        "tools": _versions(),
+        "reference": None if source.reference is None else source.reference.name,
+        "precision": precision,
+        "options": _options(options, data),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _TOOLS:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def _options(options: ExportOptions, data: Calibration) -> Mapping[str, Any]:
+    """The command without its paths: whose folder a file came from is nobody's business."""
+    told: dict[str, Any] = {
+        "precision": options.precision,
+        "target": options.target if options.precision == "int8" else None,
+        "framework": options.framework,
+        "entry": options.entry,
+        "weights": options.weights is not None,
+        "input_shapes": {name: list(shape) for name, shape in options.input_shapes.items()},
+        "trust_pickle": options.trust_pickle,
+        "calibration": None,
+        "validation": options.validation is not None,
+        "max_drop": options.max_drop,
+        "spec": options.spec is not None,
+        "task": options.task,
+        "head": options.head,
+        "labels": options.labels is not None,
+        "embed_preprocess": options.embed_preprocess,
+        "embed_nms": options.embed_nms,
+    }
+    if options.calibration is not None:
+        told["calibration"] = {
+            "kind": data.kind,
+            "samples": len(data),
+            "method": options.calibration_method,
+        }
+    return {key: value for key, value in told.items() if value not in (None, False, {})}

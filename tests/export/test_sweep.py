@@ -1,0 +1,170 @@
+"""Other input sizes: exact ones are made and measured, others refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import cv2
+import numpy as np
+import onnx
+import onnx.parser
+import pytest
+from onnx import numpy_helper
+
+from edgeinfer.errors import SpecError, UsageError
+from edgeinfer.model import LoadOptions, open_model
+from edgeinfer_export.options import ExportOptions
+from edgeinfer_export.sweep import Point, export_at, frontier, parse_sizes, sweep
+
+# Which of two colours is brighter, anywhere on the picture: right at every size.
+CLASSIFIER = """
+<ir_version: 8, opset_import: ["" : 17]>
+classifier (float[1, 3, 32, 32] images) => (float[1, 2] scores) {
+  cells = Conv <strides = [4, 4]> (images, stem_w, stem_b)
+  bright = Relu (cells)
+  mixed = Conv (bright, mix_w, mix_b)
+  seen = Relu (mixed)
+  pooled = GlobalAveragePool (seen)
+  flat = Flatten (pooled)
+  scores = Gemm <transB = 1> (flat, last_w, last_b)
+}
+"""
+SPEC = {
+    "task": "classify",
+    "head": "logits",
+    "labels": ["blue", "red"],
+    "inputs": [{"name": "images", "size_hw": [32, 32], "color": "rgb", "resize": "stretch"}],
+}
+
+
+@pytest.fixture
+def classifier(tmp_path: Path) -> Path:
+    stem = np.zeros((4, 3, 4, 4), np.float32)
+    stem[0, 0], stem[1, 2], stem[2:] = 1 / 16, 1 / 16, 0.01
+    weights = {
+        "stem_w": stem,
+        "stem_b": np.zeros(4, np.float32),
+        "mix_w": np.eye(4, dtype=np.float32)[:, :, None, None],
+        "mix_b": np.zeros(4, np.float32),
+        "last_w": np.array([[-9, 9, 0.1, 0], [9, -9, 0, 0.1]], np.float32),
+        "last_b": np.zeros(2, np.float32),
+    }
+    model = onnx.parser.parse_model(CLASSIFIER)
+    model.graph.initializer.extend(numpy_helper.from_array(v, k) for k, v in weights.items())
+    model.metadata_props.add(key="edgeinfer.spec", value=json.dumps(SPEC))
+    onnx.save(model, str(tmp_path / "classifier.onnx"))
+    return tmp_path / "classifier.onnx"
+
+
+@pytest.fixture
+def classes(tmp_path: Path) -> Path:
+    random = np.random.default_rng(0)
+    for label, channel in (("blue", 0), ("red", 2)):
+        folder = tmp_path / "classes" / label
+        folder.mkdir(parents=True)
+        for at in range(8):
+            picture = random.integers(0, 60, (48, 48, 3), np.uint8)
+            picture[..., channel] += 100
+            assert cv2.imwrite(str(folder / f"{at}.png"), picture)
+    return tmp_path / "classes"
+
+
+def test_sizes_are_read_as_people_write_them() -> None:
+    assert parse_sizes("320, 416,320") == ((320, 320), (416, 416))
+    assert parse_sizes("480x640") == ((480, 640),)
+    for text in ("", "320,", "0", "3x4x5", "-1", "big"):
+        with pytest.raises(UsageError, match="320,416,640"):
+            parse_sizes(text)
+
+
+def test_a_sweep_measures_every_size_in_both_precisions(
+    classifier: Path, classes: Path, tmp_path: Path
+) -> None:
+    options = ExportOptions(precision="int8", calibration=classes, validation=str(classes))
+    swept = sweep(classifier, tmp_path / "out.onnx", parse_sizes("16,64"), options)
+    assert [point.name for point in swept.points] == ["16 fp32", "16 int8", "64 fp32", "64 int8"]
+    assert (swept.metric, [point.accuracy for point in swept.points]) == ("top1", [1.0] * 4)
+    assert all(point.p50_ns for point in swept.points)
+    # All are equally good, so only the fastest is on the frontier.
+    fastest = min(swept.points, key=lambda point: point.p50_ns or 0)
+    assert [point.name for point in swept.points if point.best] == [fastest.name]
+    for point in swept.points:
+        assert point.path is not None
+        with open_model(point.path, LoadOptions(provider="cpu", use_plan=False)) as model:
+            assert model.spec.inputs[0].size_hw == point.size_hw
+            assert model.spec.precision == point.precision
+            assert model.graph_inputs[0].shape == (1, 3, *point.size_hw)
+    report = json.loads((tmp_path / "out.sweep.json").read_text())
+    assert report == json.loads(json.dumps(swept.to_dict()))
+    assert [point["frontier"] for point in report["points"]].count(True) == 1
+    drawn = ElementTree.parse(tmp_path / "out.sweep.svg").getroot()
+    texts = {element.text for element in drawn.iter() if element.tag.endswith("text")}
+    assert {"16 fp32", "64 int8", "top1"} <= texts
+    assert sum(element.tag.endswith("circle") for element in drawn.iter()) == 4
+
+
+def test_one_size_is_an_export_at_that_size(classifier: Path, tmp_path: Path) -> None:
+    done = export_at(classifier, tmp_path / "out.onnx", (24, 40), ExportOptions())
+    model = onnx.load(str(done.output))
+    dims = [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim]
+    assert dims == [1, 3, 24, 40]
+    assert done.parity["outputs"]["scores"]["max"] == 0.0
+    assert done.spec.inputs[0].size_hw == (24, 40)
+
+
+def test_a_graph_that_holds_on_to_its_size_is_refused_by_name(
+    source: Path, labelled: Path, tmp_path: Path
+) -> None:
+    # The detector's grid of 64 cells is written into its graph.
+    options = ExportOptions(validation=str(labelled))
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(SpecError, match=r"pictures of 64x64.*holds on.*Reshape.*--input-shape"):
+        sweep(source, tmp_path / "out.onnx", parse_sizes("32,64"), options)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_fixed_target_size_is_refused_though_it_would_run(tmp_path: Path) -> None:
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 17]>
+        g (float[1, 3, 32, 32] images) => (float[1, 3, 8, 8] y) {
+          y = Resize <mode = "linear"> (images, , , sizes)
+        }"""
+    )
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 3, 8, 8]), "sizes"))
+    spec = {**SPEC, "task": "tensor", "head": "tensor", "labels": []}
+    model.metadata_props.add(key="edgeinfer.spec", value=json.dumps(spec))
+    onnx.save(model, str(tmp_path / "fixed.onnx"))
+    with pytest.raises(SpecError, match="Resize"):
+        export_at(tmp_path / "fixed.onnx", tmp_path / "out.onnx", (64, 64), ExportOptions())
+
+
+def test_open_sizes_are_closed_at_each_size(classifier: Path, tmp_path: Path) -> None:
+    model = onnx.load(str(classifier))
+    for at, name in ((2, "h"), (3, "w")):
+        model.graph.input[0].type.tensor_type.shape.dim[at].dim_param = name
+    onnx.save(model, str(tmp_path / "open.onnx"))
+    done = export_at(tmp_path / "open.onnx", tmp_path / "out.onnx", (48, 48), ExportOptions())
+    dims = onnx.load(str(done.output)).graph.input[0].type.tensor_type.shape.dim
+    assert [dim.dim_value for dim in dims] == [1, 3, 48, 48]
+
+
+def test_a_sweep_without_labels_or_for_another_box_is_refused(
+    classifier: Path, classes: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="--validation"):
+        sweep(classifier, tmp_path / "out.onnx", parse_sizes("16,32"), ExportOptions())
+    options = ExportOptions(
+        precision="int8", target="openvino", calibration=classes, validation=str(classes)
+    )
+    with pytest.raises(UsageError, match="--target openvino does not fit"):
+        sweep(classifier, tmp_path / "out.onnx", parse_sizes("16,32"), options)
+
+
+def test_the_frontier_is_what_nobody_beats() -> None:
+    def point(accuracy: float | None, p50_ns: int) -> Point:
+        return Point((1, 1), "fp32", None, accuracy, p50_ns)
+
+    points = [point(0.5, 10), point(0.6, 20), point(0.55, 30), point(None, 1), point(0.5, 15)]
+    assert [one.best for one in frontier(points)] == [True, True, False, False, False]

@@ -1,0 +1,133 @@
+"""What a stream feeds beside its frames: state, constants, context."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import edgeinfer
+from edgeinfer.errors import InputError, SpecError
+from edgeinfer.model import LoadOptions, open_model
+
+SUM = """
+net (float[1, N] x, float[1, 1] before, float factor) => (float[1, 1] total, float[1, 1] now)
+{
+  scaled = Mul(x, factor)
+  part = ReduceSum <keepdims = 1> (scaled)
+  now = Add(part, before)
+  total = Identity(now)
+}
+"""
+
+
+def spec_of(**inputs: Any) -> dict[str, Any]:
+    return {
+        "task": "sequence",
+        "head": "sequence",
+        "state": {"now": "before"},
+        "inputs": [{"name": "x", "kind": "tensor", **inputs}]
+        + [{"name": "factor", "kind": "tensor", "value": 2}],
+    }
+
+
+def total(model: edgeinfer.Model, *values: float) -> float:
+    result = model({"": np.array([values], np.float32)})
+    assert list(result.to_dict()["outputs"]) == ["total"]
+    return float(result.to_dict()["outputs"]["total"]["values"][0])
+
+
+def test_state_and_constants_are_carried_from_call_to_call(make_model: Any) -> None:
+    with edgeinfer.load(make_model(SUM, spec=spec_of())) as model:
+        assert [total(model, 1, 2), total(model, 3), total(model, 1)] == [6, 12, 14]
+        model.reset()
+        assert total(model, 1) == 2
+
+
+def test_every_lane_has_a_state_of_its_own(make_model: Any) -> None:
+    with edgeinfer.load(make_model(SUM, spec=spec_of())) as model:
+        one, other = model.lane(), model.lane()
+        frame = edgeinfer.frames.frame_from_array({"": np.ones((1, 1), np.float32)})
+        one.predict(frame)
+        assert one.predict(frame).to_dict()["outputs"]["total"]["values"] == [4]
+        assert other.predict(frame).to_dict()["outputs"]["total"]["values"] == [2]
+
+
+def test_context_is_put_before_each_frame(make_model: Any) -> None:
+    with edgeinfer.load(make_model(SUM, spec=spec_of(context=2))) as model:
+        # [0 0 1 2], then [1 2 3], then [2 3 4]: twice their sums, added up.
+        assert [total(model, 1, 2), total(model, 3), total(model, 4)] == [6, 18, 36]
+
+
+def test_given_arrays_win_over_constants(make_model: Any) -> None:
+    with edgeinfer.load(make_model(SUM, spec=spec_of())) as model:
+        given = {"x": np.ones((1, 1), np.float32), "factor": np.array(5, np.float32)}
+        assert model(given).to_dict()["outputs"]["total"]["values"] == [5]
+
+
+def test_frames_that_depend_on_each_other_go_one_by_one(make_model: Any) -> None:
+    options = LoadOptions(lanes=2, recording=True, threads=2)
+    with open_model(make_model(SUM, spec=spec_of()), options) as model:
+        assert model.plan.lanes == 1
+
+
+def test_a_picture_model_may_carry_state(make_model: Any) -> None:
+    path = make_model(
+        """
+        net (float[1, 1, 4, 4] images, float[1] before) => (float[1] now)
+        { flat = ReduceMean <keepdims = 0> (images)
+          now = Add(flat, before) }
+        """,
+        spec={
+            "task": "tensor",
+            "head": "tensor",
+            "state": {"now": "before"},
+            "inputs": [
+                {
+                    "name": "images",
+                    "kind": "image",
+                    "color": "gray",
+                    "scale": 1,
+                    "resize": "stretch",
+                }
+            ],
+        },
+    )
+    with edgeinfer.load(path) as model:
+        picture = np.full((4, 4), 3, np.uint8)
+        values = [model(picture).to_dict()["outputs"]["now"]["values"] for _ in range(3)]
+    assert values == [[3], [6], [9]]
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [({"later": "before"}, "output 'later'"), ({"now": "befor"}, "Did you mean 'before'")],
+)
+def test_state_that_the_graph_lacks_is_named(
+    make_model: Any, state: dict[str, str], said: str
+) -> None:
+    with pytest.raises(SpecError, match=said):
+        edgeinfer.load(make_model(SUM, spec={**spec_of(), "state": state}))
+
+
+def test_an_input_without_a_constant_is_asked_for(make_model: Any, tmp_path: Path) -> None:
+    (tmp_path / "model.spec.json").write_text(json.dumps({"task": "tensor", "head": "tensor",
+        "inputs": [{"name": "x", "kind": "tensor"}]}))  # fmt: skip
+    with (
+        edgeinfer.load(make_model(SUM)) as model,
+        pytest.raises(InputError, match="x, before, factor.*'value'"),
+    ):
+        model({"": np.ones((1, 1), np.float32)})
+
+
+def test_carried_inputs_survive_the_way_through_json(make_model: Any, tmp_path: Path) -> None:
+    with edgeinfer.load(make_model(SUM, spec=spec_of(context=2))) as model:
+        document = model.spec.to_dict()
+        spec = model.spec
+    again = make_model(SUM, "again.onnx", spec=document)
+    with edgeinfer.load(again) as model:
+        assert model.spec == spec
+        assert [item.value for item in model.spec.inputs] == [None, None, 2.0]

@@ -1,0 +1,105 @@
+"""Ctrl-C ends every command, whatever it is doing, and says so."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import edgeinfer
+
+DATA = Path(edgeinfer.__file__).parent / "cli" / "demo_data"
+COMMANDS = {
+    "run": ["run", str(DATA / "digits.onnx"), str(DATA / "conveyor.mp4")],
+    "warm": ["warm", str(DATA / "digits.onnx")],
+    "tune": ["tune", str(DATA / "digits.onnx"), "--budget", "2"],
+    "doctor": ["doctor"],
+    "providers": ["providers"],
+    "inspect": ["inspect", str(DATA / "digits.onnx")],
+}
+DONE = (0, 4)  # `doctor` may have findings
+TIMES = 4
+
+
+def catches(pid: int, number: signal.Signals) -> bool:
+    """Whether a process handles a signal by now."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("SigCgt:"):
+            return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+    return False
+
+
+@pytest.mark.parametrize("command", list(COMMANDS))
+def test_ctrl_c_at_any_moment_of_the_first_second_is_heard(
+    command: str, tmp_path: Path, family: Any
+) -> None:
+    for number in range(TIMES):
+        pause = (number + random.random()) / TIMES
+        process = subprocess.Popen(
+            [sys.executable, "-m", "edgeinfer", *COMMANDS[command]],
+            env={**os.environ, "EDGEINFER_CACHE": str(tmp_path / str(number))},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        # Before its first line of ours the interpreter starts: that is not ours to mend.
+        while not catches(process.pid, signal.SIGTERM) and process.poll() is None:
+            pass
+        time.sleep(pause)
+        alive = family.of(process.pid)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+        assert process.returncode in (130, *DONE), f"after {pause:.3f} s: {told}"
+        assert "Traceback" not in told and "ignored" not in told, f"after {pause:.3f} s: {told}"
+        assert ("interrupted" in told) == (process.returncode == 130)
+        assert family.gone(alive)
+
+
+LOST = """
+import os, signal, sys, time, weakref
+{install}
+class Thing: pass
+def send(_=None):
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.05)
+try:
+    {lose}
+    time.sleep(5)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+GREEDY = "try:\n    sys.modules['__main__'].send()\nexcept BaseException:\n    pass\n"
+
+
+@pytest.mark.parametrize(
+    "lose", ["import greedy", "thing = Thing(); ref = weakref.ref(thing, send); del thing"]
+)
+@pytest.mark.parametrize("ours", [True, False])
+def test_ctrl_c_that_python_would_lose_is_heard(lose: str, ours: bool, tmp_path: Path) -> None:
+    (tmp_path / "greedy.py").write_text("import sys\n" + GREEDY)
+    install = "from edgeinfer.cli.start import install; install()" if ours else ""
+    path = tmp_path / "main.py"
+    path.write_text(LOST.format(install=install, lose=lose).replace("sleep(5)", "sleep(0.5)"))
+    done = subprocess.run([sys.executable, str(path)], capture_output=True, check=False)
+    assert done.returncode == (130 if ours else 0)
+
+
+def test_ctrl_c_is_heard_though_a_library_does_not_come_back(tmp_path: Path) -> None:
+    path = tmp_path / "main.py"
+    path.write_text(
+        "import hashlib, os, signal, threading\n"
+        "from edgeinfer.cli.start import install\n"
+        "install()\n"
+        "threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "hashlib.pbkdf2_hmac('sha256', b'x', b'y', 2_000_000_000)\n"
+    )
+    done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert "interrupted" in done.stderr

@@ -1,0 +1,31 @@
+"""What tune measures on where the labelled data are no pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeinfer.spec import TensorSpec
+from edgeinfer.tune.frames import material
+
+INPUTS = (TensorSpec("x", "float32", (1, 3)),)
+
+
+def test_rows_of_a_table_are_written_as_the_model_takes_them(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("1,0.5,1,2\n0,1,2,3\n")
+    made = material(tmp_path, (), str(tmp_path / "rows.csv"), None, INPUTS)
+    assert (made.count, made.real) == (2, True)
+    with np.load(tmp_path / "0.npz") as first:
+        (row,) = (first[name] for name in first.files if first[name].dtype.kind == "f")
+    assert row.tolist() == [[0.5, 1, 2]]
+
+
+def test_a_users_metric_shows_no_frames_so_they_are_made_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "users_metric.py").write_text("def metric(model, progress):\n    return {'a': 1}\n")
+    monkeypatch.chdir(tmp_path)
+    made = material(tmp_path, (), "users_metric:metric", None, INPUTS)
+    assert (made.count, made.real) == (4, False)
