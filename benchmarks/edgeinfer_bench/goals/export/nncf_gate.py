@@ -7,6 +7,7 @@ look at the same figure.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import time
@@ -34,12 +35,8 @@ def main(arguments: list[str]) -> None:
     plain = LoadOptions(provider="cpu", preprocess="host", use_plan=False)
     with open_model(path, plain) as model:
         item = model.spec.inputs[0]
-    options = LoadOptions(
-        provider="cpu",
-        preprocess="host",
-        score_threshold=SCORE_FLOOR,
-        max_detections=DETECTION_LIMIT,
-        use_plan=False,
+    options = dataclasses.replace(
+        plain, score_threshold=SCORE_FLOOR, max_detections=DETECTION_LIMIT
     )
     calls = 0
 
