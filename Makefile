@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 DEMO_OUT ?= demo-out
 # For example PIP_ARGS="-c .ci/oldest.txt": the oldest versions that pyproject.toml allows.
 PIP_ARGS ?=
+PYTEST_ARGS ?=
 PIP := -m pip install --quiet --disable-pip-version-check
 INSTALL := $(BIN)/python $(PIP) $(PIP_ARGS)
 
@@ -47,7 +48,7 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 pytest: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 # OpenCV 4, MXNet and Paddle in tool rooms, which are built on first use and stay.
 test-legacy: $(VENV)/.test

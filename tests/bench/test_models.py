@@ -14,6 +14,8 @@ import edgeinfer
 from edgeinfer.errors import UsageError
 from edgeinfer_bench.models import MODELS, mobilenet_v2_like, model_file, yolov8n_like
 
+pytestmark = pytest.mark.slow
+
 # Small enough for a test, large enough for every stride.
 SMALL = {name: 128 if name == "lstm-like" else 64 for name in MODELS}
 

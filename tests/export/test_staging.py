@@ -282,6 +282,7 @@ def test_no_room_beside_the_output_is_told(
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_whenever_it_is_ended_both_files_are_of_one_export(
     source: Path, pictures: Path, tmp_path: Path, how: signal.Signals

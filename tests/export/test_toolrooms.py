@@ -23,6 +23,8 @@ from edgeinfer.child import Child
 from edgeinfer.errors import MissingPackageError, ModelFileError, UsageError
 from edgeinfer_export.toolrooms import ROOMS, Room, RoomSpec, interpreters, open_room
 
+pytestmark = pytest.mark.slow
+
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 

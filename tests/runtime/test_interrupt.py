@@ -64,6 +64,8 @@ def test_ctrl_c_at_any_moment_of_the_first_second_is_heard(
 
 LOST = """
 import os, signal, sys, time, weakref
+
+pytestmark = pytest.mark.slow
 {install}
 class Thing: pass
 def send(_=None):
