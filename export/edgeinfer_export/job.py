@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 # The step's name, how much of it is done, how much there is.
 Progress = Callable[[str, int, int], None]
 Inputs = PictureCalibration | ArrayCalibration | RandomInputs
-_PICTURES, _PICTURES_BESIDE_LABELS = 64, 16
+_PICTURES, _PICTURES_BESIDE_LABELS = 64, 12
 
 
 @dataclass(frozen=True, eq=False)

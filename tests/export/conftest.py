@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ import onnx
 import onnx.parser
 import pytest
 from onnx import numpy_helper
+
+from edgeinfer import cache
 
 SPEC: dict[str, Any] = {
     "schema": "edgeinfer.spec/1",
@@ -138,3 +142,12 @@ def labelled(tmp_path: Path) -> Path:
     path = root / "data.yaml"
     path.write_text("val: images\nnames: [blue, green, red]\n")
     return path
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path) -> Iterator[Path]:
+    """An empty cache, where what other tests calibrated would be found again."""
+    before = Path(os.environ["EDGEINFER_CACHE"])
+    cache.set_root(tmp_path / "own-cache")
+    yield tmp_path / "own-cache"
+    cache.set_root(before)

@@ -58,6 +58,7 @@ def test_fp32_is_the_same_model_with_its_spec(source: Path, tmp_path: Path) -> N
     assert done.sha256 == hashlib.sha256(done.output.read_bytes()).hexdigest()
 
 
+@pytest.mark.usefixtures("own_cache")
 def test_int8_sees_what_fp32_sees(
     source: Path, pictures: Path, labelled: Path, tmp_path: Path
 ) -> None:

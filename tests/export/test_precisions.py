@@ -13,6 +13,7 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
+from edgeinfer.artifact import nodes_of
 from edgeinfer.errors import CheckFailed, ModelFileError
 from edgeinfer_export import export
 from edgeinfer_export.quantize.calibration import ArrayCalibration
@@ -284,3 +285,30 @@ def test_a_file_that_lost_too_much_of_its_numbers_is_not_written(tmp_path: Path)
             max_drop=0.0,
         )
     assert not (tmp_path / "out.onnx").exists()
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("precision", "kind"), [("fp16", "Cast"), ("int8-dynamic", "DynamicQuantizeLSTM")]
+)
+def test_a_speech_detector_keeps_its_answers(
+    realdata: Path, tmp_path: Path, precision: str, kind: str
+) -> None:
+    # Its LSTMs lie inside an If.
+    random = np.random.default_rng(0)
+    np.savez(
+        tmp_path / "c.npz",
+        input=random.normal(0, 0.1, (40, 576)).astype(np.float32),
+        state=np.zeros((80, 1, 128), np.float32),
+        sr=np.full(40, 16000),
+    )
+    done = export(
+        realdata / "models" / "silero_vad_16k_op15.onnx",
+        tmp_path / "out.onnx",
+        precision=precision,
+        calibration=tmp_path / "c.npz",
+        task="tensor",
+        max_drop=0.05,
+    )
+    assert kind in {node.op_type for node in nodes_of(onnx.load(str(done.output)).graph)}
+    assert done.gate["loss"] < 0.05

@@ -24,10 +24,7 @@ from edgeinfer_export.quantize.taps import Taps, computed_floats
 from edgeinfer_export.quantize.thresholds import range_of
 from edgeinfer_export.steps.clean import clean
 
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path) -> None:
-    cache.set_root(tmp_path / "cache")
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def samples(count: int) -> ArrayCalibration:

@@ -17,9 +17,9 @@ from edgeinfer.measure import Ratio, interleave, ratio
 from edgeinfer.model import LoadOptions, Model, open_model, threads_of
 from edgeinfer_export.quantize.calibration import Calibration, PictureCalibration
 
-_BUDGET_NS = 1_000_000_000
+_BUDGET_NS = 400_000_000
 _MIN_ROUNDS, _MAX_ROUNDS = 7, 101
-_FRAMES = 4
+_FRAMES = 2
 # Below this a difference is none that anybody would notice.
 _NOT_FASTER = 0.97
 
@@ -124,7 +124,7 @@ def _race(models: Mapping[str, Model], frames: Sequence[Any], threads: int, prov
     first = interleave(alternatives, rounds=1, warmup=1)
     one = sum(taken[0] for taken in first.values())
     rounds = max(_MIN_ROUNDS, min(_MAX_ROUNDS, _BUDGET_NS // max(1, one)))
-    interleave(alternatives, rounds=rounds, warmup=1)
+    interleave(alternatives, rounds=rounds, warmup=0)
     samples = {name: taken[-rounds:] for name, taken in kept.items()}
     base = next(iter(samples))
     return Speed(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeinfer.artifact import nodes_of, tensors_of
 from edgeinfer.errors import ModelFileError
 from edgeinfer.packages import need
 from edgeinfer_export.quantize.prepare import prepared, refused
@@ -64,7 +65,11 @@ class DynamicQuantizer:
                         reduce_range=RECIPES[self.target].reduce_range,
                         weight_type=tools.QuantType.QInt8,
                         nodes_to_exclude=list(kept),
-                        extra_options={"MatMulConstBOnly": True, "WeightSymmetric": True},
+                        extra_options={
+                            "EnableSubgraph": True,
+                            "MatMulConstBOnly": True,
+                            "WeightSymmetric": True,
+                        },
                     )
             except Exception as error:
                 raise refused(error, "quantizing it") from error
@@ -82,10 +87,11 @@ def dynamic_quantizer(model: onnx.ModelProto, *, target: str) -> DynamicQuantize
     from edgeinfer_export.quantize.products import gemm_to_matmul
 
     ready = gemm_to_matmul(prepared(model))
-    fixed = {tensor.name for tensor in ready.graph.initializer}
+    # Layers may lie inside an If or a Loop, as those of silero's speech detector do.
+    fixed = {tensor.name for tensor in tensors_of(ready.graph)}
     if not any(
         node.op_type in _OP_TYPES and len(node.input) > 1 and node.input[1] in fixed
-        for node in ready.graph.node
+        for node in nodes_of(ready.graph)
     ):
         kinds = sorted({node.op_type for node in ready.graph.node})
         raise ModelFileError(

@@ -15,7 +15,7 @@ from edgeinfer.frames import Array
 BINS = 4096
 # Extremes and means are exact; the shape of a distribution is known well enough from this many
 # values of a tensor per sample.
-_DRAWN = 1 << 14
+_DRAWN = 1 << 16
 
 
 @dataclass(eq=False)

@@ -20,7 +20,7 @@ from edgeinfer_export.steps.verify import sample_numbers
 
 _FEW = 32
 _LOOKED_AT = 64
-_COLOUR_SAMPLES = 12
+_COLOUR_SAMPLES = 8
 # Mean difference of two pictures' thumbnails, in grey levels of 255.
 _ALIKE = 2.0
 # Standard deviations between the mean brightness (or colour) of two sets.

@@ -121,7 +121,7 @@ def _count(seen: Observed, name: str, values: Array, turn: int, axis: int | None
     others = tuple(at for at in range(values.ndim) if at != axis % values.ndim)
     low, high = values.min(axis=others), values.max(axis=others)
     known.histogram.add(values, turn, (float(low.min()), float(high.max())))
-    means = values.mean(axis=others, dtype=np.float64)
+    means = values.mean(axis=others).astype(np.float64)
     peaks = np.maximum(high, -low).astype(np.float64)
     if known.means.shape != means.shape:
         known.means, known.peaks = np.zeros_like(means), np.zeros_like(peaks)
