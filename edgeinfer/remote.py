@@ -100,8 +100,10 @@ class Remote:
             return "it closed its end of the conversation"
         self._listener.join(timeout=1)
         if code < 0:
-            return f"it killed its process ({signal.Signals(-code).name})"
-        return f"its process ended: {self._said[-1] if self._said else 'without a word'}"
+            why = ", mostly for want of memory" if code == -signal.SIGKILL else ""
+            return f"its process was ended by {signal.Signals(-code).name}{why}"
+        last = next((line for line in reversed(self._said) if line), "without a word")
+        return f"its process ended with code {code}: {last[:300]}"
 
     def close(self) -> None:
         """End the child; a second call does nothing."""

@@ -333,7 +333,7 @@ def test_without_torch_the_message_names_the_extra(
     ("code", "told"),
     [
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "by SIGSEGV"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "out of memory"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "want of memory"),
         (
             "import os, sys; print('no such GPU', file=sys.stderr); os._exit(7)",
             "code 7: no such GPU",

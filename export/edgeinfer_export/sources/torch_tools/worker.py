@@ -112,10 +112,10 @@ def _serve(commands: queue.Queue[bytes], answers: IO[bytes]) -> None:
                 job
             )
         except EdgeInferError as error:
-            answer = {"error": type(error).__name__, "text": str(error)}
+            answer = {"raised": type(error).__name__, "text": str(error)}
         except (Exception, SystemExit) as error:
             answer = {
-                "error": "ModelFileError",
+                "raised": "ModelFileError",
                 "text": f"PyTorch failed on this model: {first_line(error)}.",
             }
         answers.write(json.dumps(answer).encode() + b"\n")
