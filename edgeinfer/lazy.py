@@ -1,12 +1,32 @@
-"""Tables whose entries are imported when they are looked up: opening a model needs few of many."""
+"""What is imported when it is looked up: opening a model needs few of many."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 V = TypeVar("V")
+
+
+def exports(
+    package: str, homes: Mapping[str, str]
+) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
+    """A package's `__getattr__` and `__dir__` (PEP 562).
+
+    Args:
+        homes: public name to the module that defines it.
+    """
+
+    def fetch(name: str) -> object:
+        if name not in homes:
+            raise AttributeError(f"module '{package}' has no attribute '{name}'")
+        value: object = getattr(importlib.import_module(homes[name]), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return fetch, lambda: sorted(homes)
 
 
 class LazyTable(Mapping[str, V]):

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgeinfer.lazy import exports
+
 if TYPE_CHECKING:
     from edgeinfer_bench.harness import bench, bench_many
     from edgeinfer_bench.options import BenchOptions
@@ -42,16 +44,4 @@ _HOMES = {
     "write_report": "edgeinfer_bench.writers",
 }
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'edgeinfer_bench' has no attribute '{name}'")
-    import importlib
-
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = exports(__name__, _HOMES)

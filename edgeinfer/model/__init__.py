@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgeinfer.lazy import exports
+
 if TYPE_CHECKING:
     from edgeinfer.model.lane import Lane
     from edgeinfer.model.loading import load
@@ -41,16 +43,4 @@ _HOMES = {
     "why_unfit": "edgeinfer.model.target",
 }
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'edgeinfer.model' has no attribute '{name}'")
-    import importlib
-
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = exports(__name__, _HOMES)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgeinfer.lazy import exports
+
 if TYPE_CHECKING:
     from edgeinfer.providers.base import Binding, Device, Engine, Opening, Provider, check_inputs
     from edgeinfer.providers.ort import onnxruntime, runtime_version
@@ -58,16 +60,4 @@ _HOMES = {
     "vouch": "edgeinfer.providers.vet",
 }
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'edgeinfer.providers' has no attribute '{name}'")
-    import importlib
-
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = exports(__name__, _HOMES)

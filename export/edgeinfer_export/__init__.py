@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edgeinfer.lazy import exports
+
 if TYPE_CHECKING:
     from edgeinfer_export.commands import export
     from edgeinfer_export.options import ExportOptions
@@ -20,16 +22,4 @@ _HOMES = {
     "export": "edgeinfer_export.commands",
 }
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'edgeinfer_export' has no attribute '{name}'")
-    import importlib
-
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = exports(__name__, _HOMES)
