@@ -15,6 +15,8 @@ import pytest
 
 import edgeinfer
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(edgeinfer.__file__).parent / "cli" / "demo_data"
 COMMANDS = {
     "run": ["run", str(DATA / "digits.onnx"), str(DATA / "conveyor.mp4")],
@@ -64,8 +66,6 @@ def test_ctrl_c_at_any_moment_of_the_first_second_is_heard(
 
 LOST = """
 import os, signal, sys, time, weakref
-
-pytestmark = pytest.mark.slow
 {install}
 class Thing: pass
 def send(_=None):
