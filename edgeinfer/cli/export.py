@@ -45,7 +45,9 @@ if TYPE_CHECKING:
     "[default: SOURCE's]",
 )
 @click.option(
-    "--trust-pickle", is_flag=True, help="Let code that lies inside SOURCE run, in a child process."
+    "--trust-pickle",
+    is_flag=True,
+    help="Let code that lies inside SOURCE run, in a child process. [default: refused]",
 )
 @click.option(
     "--precision",
@@ -87,12 +89,14 @@ if TYPE_CHECKING:
 @click.option(
     "--embed-preprocess",
     is_flag=True,
-    help="Put channel order, layout, scale and mean into the graph, which then takes uint8 BGR.",
+    help="Put channel order, layout, scale and mean into the graph, which then takes uint8 BGR. "
+    "[default: off]",
 )
 @click.option(
     "--embed-nms",
     is_flag=True,
-    help="Decode and suppress a detector's boxes in the graph, at the thresholds of its spec.",
+    help="Decode and suppress a detector's boxes in the graph, at the thresholds of its spec. "
+    "[default: off]",
 )
 @click.option(
     "--golden/--no-golden",
