@@ -12,6 +12,8 @@ from edgeinfer_bench.goals.export import beside_nncf, speed
 from edgeinfer_bench.goals.export.accuracy import _loss
 from edgeinfer_bench.goals.export.exported import demo_data
 
+pytestmark = pytest.mark.slow
+
 
 def context(folder: Path) -> Context:
     return Context(folder, 0.01, lambda text: None)

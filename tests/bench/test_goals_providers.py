@@ -26,6 +26,8 @@ from edgeinfer_bench.goals.providers.sweep import Arena, grid
 from edgeinfer_bench.models import MODELS, yolov8n_like
 from edgeinfer_bench.peers.plain_detector import Detector
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Subject:

@@ -18,6 +18,8 @@ from edgeinfer.model import LoadOptions, open_model
 from edgeinfer_export.options import ExportOptions
 from edgeinfer_export.sweep import Point, export_at, frontier, parse_sizes, sweep
 
+pytestmark = pytest.mark.slow
+
 # Which of two colours is brighter, anywhere on the picture: right at every size.
 CLASSIFIER = """
 <ir_version: 8, opset_import: ["" : 17]>
