@@ -78,6 +78,8 @@ def command(
     .npy or .npz, or synthetic[:WxH]."""
     if json_path == "-" and output_format == "json":
         raise UsageError("--json - and --format json both want stdout: give --json a file.")
+    if json_path == "-" and sys.stdout is None:
+        raise EdgeInferError("--json - wants stdout, which is closed: open it, or give a file.")
     from edgeinfer.files import check_writable, is_special
     from edgeinfer.model import open_model
     from edgeinfer.pipeline import RunOptions
