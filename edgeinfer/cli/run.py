@@ -92,7 +92,7 @@ def command(
         check_writable(Path(str(json_path)))
     with ExitStack() as stack:
         early = None
-        if not any(text.startswith(SYNTHETIC) for text in sources):
+        if not any(_depends_on_the_model(text) for text in sources):
             # Opened first: its decoder starts while the model opens.
             early = open_sources(sources, stride=stride, threads=load_options.threads or 1)
             stack.callback(early.close)
@@ -100,7 +100,7 @@ def command(
         load_options = replace(load_options, lanes=lanes, recording=whole)
         loaded = stack.enter_context(open_model(model, load_options))
         say_notes(loaded.spec.notes, loaded.notes)
-        source = early or _made_to_measure(sources, loaded, stride)
+        source = early or _made_to_measure(sources, loaded, stride, load_options.threads or 1)
         stack.callback(source.close)
         if output is not None and loaded.spec.task == "semantic":
             _check_apart(read, None, mask_beside(output))
@@ -182,13 +182,22 @@ def _limit(frames: int | None, source: Source) -> int | None:
     return frames
 
 
-def _made_to_measure(sources: tuple[str, ...], model: Model, stride: int) -> Source:
-    """Sources among which some are synthetic: those are made to the model's measure."""
+def _made_to_measure(sources: tuple[str, ...], model: Model, stride: int, threads: int) -> Source:
+    """Sources among which some are synthetic or arrays: those are made to the model's measure."""
     from edgeinfer.sources import RandomArrays, open_sources
 
     if model.size_wh is None and sources == (SYNTHETIC,):
         return RandomArrays(model.fed_inputs)
-    return open_sources(sources, size_wh=model.size_wh, stride=stride)
+    return open_sources(
+        sources, size_wh=model.size_wh, stride=stride, threads=threads, inputs=model.given_inputs
+    )
+
+
+def _depends_on_the_model(text: str) -> bool:
+    """Synthetic frames have its size, and it says where one frame of an array ends."""
+    from edgeinfer.sniff import ARRAY_SUFFIXES
+
+    return text.startswith(SYNTHETIC) or Path(text).suffix.lower() in ARRAY_SUFFIXES
 
 
 def _sinks(json_path: str | None, output: Path | None, source: Source, task: str) -> list[Sink]:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from edgeinfer.errors import SourceError, UsageError, suggest
 from edgeinfer.sniff import SOURCES_HELP, kind_of_file
 from edgeinfer.sources.base import Source
+from edgeinfer.spec import TensorSpec
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,14 @@ class Wish:
         threads: threads that decode a video.
         timeout_s: seconds without a frame after which a decoder is given up; None for the
             default of its kind.
+        inputs: what the model wants to be given; it says where one frame of an array ends.
     """
 
     size_wh: tuple[int, int] | None = None
     stride: int = 1
     threads: int = 1
     timeout_s: float | None = None
+    inputs: tuple[TensorSpec, ...] = ()
 
 
 Opener = Callable[[str, Wish], Source]
@@ -49,7 +52,7 @@ def _video(text: str, wish: Wish) -> Source:
 def _arrays(text: str, wish: Wish) -> Source:
     from edgeinfer.sources.arrays import open_arrays
 
-    return open_arrays(Path(text), wish.stride)
+    return open_arrays(Path(text), wish.stride, wish.inputs)
 
 
 def _synthetic(text: str, wish: Wish) -> Source:
@@ -101,6 +104,7 @@ def open_source(
     stride: int = 1,
     threads: int = 1,
     timeout_s: float | None = None,
+    inputs: tuple[TensorSpec, ...] = (),
 ) -> Source:
     """Open whatever the text means.
 
@@ -113,6 +117,8 @@ def open_source(
         threads: threads that decode a video.
         timeout_s: seconds without a frame after which a video's decoder is killed; None for 30
             (files) or 10 (cameras and streams).
+        inputs: those that a model wants to be given (`Model.given_inputs`): an array file that
+            holds a stack of them is then a frame for each.
 
     Raises:
         SourceError: if it is missing, empty or no source at all.
@@ -122,7 +128,7 @@ def open_source(
         raise UsageError(f"The stride is {stride}; give 1 (every frame) or more.")
     if threads < 1:
         raise UsageError(f"The number of threads is {threads}; give 1 or more.")
-    wish = Wish(size_wh, stride, threads, timeout_s)
+    wish = Wish(size_wh, stride, threads, timeout_s, inputs)
     return _opener(text)(text, wish)
 
 
