@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -133,9 +133,22 @@ def _drive(
         run = Run(model, source, sinks, options, teller)
         try:
             with _terminating(run):
-                return run.run()
+                summary = run.run()
         except ReaderGone as error:
             raise BrokenPipeError from error
+    if summary["frames"] and not teller.found:
+        _say_if_blind(Path(summary["model"]["path"]))
+    return summary
+
+
+def _say_if_blind(path: Path) -> None:
+    """Nothing was found on any frame: is that the model's fault?"""
+    from edgeinfer.artifact import quantized_ops, read_graph
+    from edgeinfer.blind import coarse_scores
+
+    graph = read_graph(path)
+    if quantized_ops(graph):
+        say_notes((), coarse_scores(graph))
 
 
 def _only_the_whole_counts(sources: Sequence[str]) -> bool:
@@ -226,10 +239,14 @@ class _Teller:
         self._quiet = quiet
         self._show = show
         self._done = 0
+        self.found = False
 
     def __call__(self, outcome: Outcome) -> None:
         self._done += 1
         self._show(self._done)
+        if outcome.result is not None and not self.found:
+            value = outcome.result.value
+            self.found = not isinstance(value, Sized) or len(value) > 0
         if outcome.error is not None:
             say(f"edgeinfer: skipped a frame: {outcome.error}")
         elif outcome.result is not None and not self._quiet:
