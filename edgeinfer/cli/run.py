@@ -117,7 +117,7 @@ def command(
         say(f"edgeinfer: {note}")
     _report(summary, output_format, quiet)
     if summary["errors"]:
-        raise EdgeInferError(f"{summary['errors']} frames could not be used; the JSON says which.")
+        raise EdgeInferError(f"Frames that could not be used: {summary['errors']}, named above.")
     if summary["frames"] == 0 and not summary["stopped"]:
         raise EdgeInferError(f"No frame came from {', '.join(sources)}.")
 

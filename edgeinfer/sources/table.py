@@ -98,7 +98,7 @@ _FILES: Mapping[str, Opener] = MappingProxyType(
 
 
 def open_source(
-    text: str,
+    text: str | Path,
     *,
     size_wh: tuple[int, int] | None = None,
     stride: int = 1,
@@ -124,12 +124,17 @@ def open_source(
         SourceError: if it is missing, empty or no source at all.
         UsageError: for a text that means nothing, or a stride below 1.
     """
+    if not isinstance(text, (str, Path)):
+        raise UsageError(
+            f"A source is named by a text or a path, not by a value of {type(text).__name__}; "
+            f"pictures in memory go to the model itself: model(frame)."
+        )
     if stride < 1:
         raise UsageError(f"The stride is {stride}; give 1 (every frame) or more.")
     if threads < 1:
         raise UsageError(f"The number of threads is {threads}; give 1 or more.")
     wish = Wish(size_wh, stride, threads, timeout_s, inputs)
-    return _opener(text)(text, wish)
+    return _opener(str(text))(str(text), wish)
 
 
 def is_live(text: str) -> bool:

@@ -57,6 +57,13 @@ def test_any_other_array_goes_to_the_only_input(tmp_path: Path, array: np.ndarra
     assert read.dtype.isnative and read.flags.c_contiguous and read.shape == array.shape
 
 
+def test_a_path_is_a_source_and_an_array_in_memory_is_none(tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", np.full((5, 6, 3), 9, np.uint8))
+    assert len(list(open_source(tmp_path / "one.npy"))) == 1
+    with pytest.raises(UsageError, match=r"ndarray.*model\(frame\)"):
+        open_source(np.zeros((5, 6, 3), np.uint8))  # type: ignore[arg-type]
+
+
 def floats(*shape: int) -> np.ndarray:
     return np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
 
