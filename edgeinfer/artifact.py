@@ -40,6 +40,8 @@ _FOREIGN: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x7fELF", "a compiled program or a TensorRT engine"),
     (0, b"\x1f\x8b", "a gzip archive: unpack it first"),
 )
+# https://protobuf.dev/programming-guides/proto-limits/#total
+_LARGEST = (1 << 31) - 1
 # The key of the entry that names a file with external data: no such model lacks these bytes.
 _EXTERNAL_MARK = b"location"
 # Nodes that compute on narrowed numbers; the contrib forms have the same names in another domain,
@@ -100,6 +102,12 @@ def open_model_file(path: Path) -> ModelFile:
         raise ModelFileError(f"{path} is not a regular file.")
     if status.st_size == 0:
         raise ModelFileError(f"The model {path} is empty (0 bytes): copy or export it again.")
+    if status.st_size > _LARGEST:
+        raise ModelFileError(
+            f"{path} is no ONNX model: it has {status.st_size} bytes, and protobuf ends at 2 GiB. "
+            f"Larger models keep their tensors in a file of their own: name the .onnx file beside "
+            f"it."
+        )
     known = noted(status)
     if known is not None and not known[1]:
         return ModelFile(path, known[0], status.st_size)

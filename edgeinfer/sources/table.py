@@ -188,7 +188,7 @@ def _missing(text: str, path: Path) -> SourceError:
             f"source is {SOURCES_HELP}."
         )
     names = sorted(item.name for item in folder.iterdir() if not item.name.startswith("."))
-    hint = suggest(path.name, names) if names else ""
+    hint = suggest(path.name, [*names, "synthetic"])
     near = f" {hint}" if hint.startswith("Did you mean") else ""
     return SourceError(
         f"The source {text} does not exist.{near} Check the path; a source is {SOURCES_HELP}."

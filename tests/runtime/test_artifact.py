@@ -44,6 +44,14 @@ def test_a_file_that_is_no_model_is_called_what_it_is(
         open_model_file(path)
 
 
+def test_what_is_larger_than_any_onnx_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "weights.bin"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ModelFileError, match="1099511627776 bytes.*2 GiB"):
+        open_model_file(path)
+
+
 def test_a_missing_model_suggests_its_neighbour(tmp_path: Path) -> None:
     (tmp_path / "detector.onnx").write_bytes(b"x")
     with pytest.raises(ModelFileError, match="did you mean .*detector.onnx"):
