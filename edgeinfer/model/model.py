@@ -250,9 +250,10 @@ def open_model(path: Path, options: LoadOptions, started: HeadStart | None = Non
     except EdgeInferError:
         session.close()
         raise
-    if spec.carries:
-        # Frames that depend on those before them go one by one.
-        session = dataclasses.replace(session, plan=dataclasses.replace(session.plan, lanes=1))
+    if spec.carries and session.plan.lanes > 1:
+        # Frames that depend on those before them go one by one, each on all threads.
+        session.close()
+        return open_model(path, dataclasses.replace(options, lanes=1, recording=False))
     may_fall_back = options.allow_fallback and why_unfit(spec.target, "cpu", this_machine()) is None
     recovery = Recovery(session.selected, session.plan.lanes, may_fall_back)
     return Model(session, recovery, spec, fed, shapes, now_ns() - began)

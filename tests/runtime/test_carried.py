@@ -108,6 +108,7 @@ def test_frames_that_depend_on_each_other_go_one_by_one(make_model: Any) -> None
     options = LoadOptions(lanes=2, recording=True, threads=2)
     with open_model(make_model(SUM, spec=spec_of()), options) as model:
         assert model.plan.lanes == 1
+        assert model.served.threads == 2
 
 
 def test_a_picture_model_may_carry_state(make_model: Any) -> None:
