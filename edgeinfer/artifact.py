@@ -13,21 +13,26 @@ from typing import TYPE_CHECKING, Any
 
 from edgeinfer import cache
 from edgeinfer.errors import ModelFileError
+from edgeinfer.sniff import looks_like
 
 if TYPE_CHECKING:
     import onnx
 
+# What turns a model of another framework into one that runs here.
+_EXPORT = "turn it into ONNX with 'edgeinfer export'"
 # First bytes of what people pass by mistake, and what to say about each.
 _FOREIGN: tuple[tuple[int, bytes, str], ...] = (
     (0, b"version https://git-lfs", "a Git LFS pointer: fetch the file itself with git lfs pull"),
     (
         0,
         b"PK\x03\x04",
-        "a zip archive (a PyTorch .pt, a Keras .keras or a .npz): export it to ONNX",
+        f"a zip archive (a PyTorch .pt, a Keras .keras or a .npz): {_EXPORT}",
     ),
-    (0, b"\x80\x02", "a Python pickle (an old PyTorch checkpoint): export it to ONNX"),
-    (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras .h5): export it to ONNX"),
-    (4, b"TFL3", "a TensorFlow Lite model: export it to ONNX"),
+    (0, b"\x80\x02", f"a Python pickle (an old PyTorch checkpoint): {_EXPORT}"),
+    (0, b"\x89HDF\r\n\x1a\n", f"an HDF5 file (Keras .h5): {_EXPORT}"),
+    (4, b"TFL3", f"a TensorFlow Lite model: {_EXPORT}"),
+    # A length of 64 bits, then the header: https://github.com/huggingface/safetensors#format
+    (6, b'\0\0{"', f"a safetensors file: {_EXPORT}, which needs the network's code beside it"),
     (4, b"ORTM", "an ORT-format model: give the ONNX file that it was made from"),
     (0, b"\x89PNG", "a PNG picture"),
     (0, b"\xff\xd8\xff", "a JPEG picture"),
@@ -35,6 +40,8 @@ _FOREIGN: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x7fELF", "a compiled program or a TensorRT engine"),
     (0, b"\x1f\x8b", "a gzip archive: unpack it first"),
 )
+# https://protobuf.dev/programming-guides/proto-limits/#total
+_LARGEST = (1 << 31) - 1
 # The key of the entry that names a file with external data: no such model lacks these bytes.
 _EXTERNAL_MARK = b"location"
 # Nodes that compute on narrowed numbers; the contrib forms have the same names in another domain,
@@ -86,7 +93,7 @@ def open_model_file(path: Path) -> ModelFile:
     try:
         status = path.stat()
     except FileNotFoundError as error:
-        raise ModelFileError(f"The model {path} does not exist{_nearby(path)}.") from error
+        raise ModelFileError(f"The model {path} does not exist{_nearby(path)}") from error
     except OSError as error:
         raise ModelFileError(f"The model {path} cannot be read: {error.strerror}.") from error
     if stat.S_ISDIR(status.st_mode):
@@ -95,6 +102,12 @@ def open_model_file(path: Path) -> ModelFile:
         raise ModelFileError(f"{path} is not a regular file.")
     if status.st_size == 0:
         raise ModelFileError(f"The model {path} is empty (0 bytes): copy or export it again.")
+    if status.st_size > _LARGEST:
+        raise ModelFileError(
+            f"{path} is no ONNX model: it has {status.st_size} bytes, and protobuf ends at 2 GiB. "
+            f"Larger models keep their tensors in a file of their own: name the .onnx file beside "
+            f"it."
+        )
     known = noted(status)
     if known is not None and not known[1]:
         return ModelFile(path, known[0], status.st_size)
@@ -140,8 +153,16 @@ def _refuse_foreign(path: Path, head: bytes) -> None:
             f"{path} is no ONNX model but a web page or XML file: the download went wrong; "
             f"fetch the file itself."
         )
-    if text.startswith((b"{", b"[")):
+    if text.startswith((b"{", b"[{", b"[[", b'["')):
         raise ModelFileError(f"{path} is no ONNX model but JSON text.")
+    kind, what = looks_like(head)
+    if kind in ("picture", "video", "array"):
+        raise ModelFileError(f"{path} is no ONNX model but {what}.")
+    if what.startswith("a text"):
+        raise ModelFileError(
+            f"{path} is no ONNX model but {what}. Name the .onnx file; where this describes a "
+            f"model of another framework, {_EXPORT}."
+        )
 
 
 def _nearby(path: Path) -> str:
@@ -150,9 +171,9 @@ def _nearby(path: Path) -> str:
     try:
         names = [entry.name for entry in path.parent.iterdir() if entry.suffix == ".onnx"]
     except OSError:
-        return f", and neither does its folder {path.parent}"
+        return f", and neither does its folder {path.parent}. Check the path."
     near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
-    return f"; did you mean {path.parent / near[0]}?" if near else ""
+    return f"; did you mean {path.parent / near[0]}?" if near else ". Check the path."
 
 
 def _inside(path: Path) -> str:

@@ -100,9 +100,9 @@ def _is_bmp(head: bytes) -> bool:
 def _text_or_unknown(head: bytes) -> tuple[str, str]:
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype html", b"<html", b"<head")):
-        return "other", "an HTML page: a download that went wrong?"
+        return "other", "an HTML page (a download that went wrong)"
     if not head.strip(b"\0"):
-        return "other", "nothing but zeros: a copy that went wrong?"
+        return "other", "nothing but zeros (a copy that went wrong)"
     if b"\0" not in head and sum(byte < 9 or 13 < byte < 32 for byte in head) == 0:
         # Playlists and scripts that FFmpeg would follow to other files are texts, too.
         try:

@@ -172,6 +172,11 @@ class ModelSpec:
             if key == "max_detections" and value < 1:
                 raise SpecError(f"max_detections is {value:g}, not 1 or more.")
 
+    @property
+    def carries(self) -> bool:
+        """Whether what a frame gives depends on the frames before it."""
+        return bool(self.state) or any(item.context for item in self.inputs)
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON form (schema ``edgeinfer.spec/1``)."""
         return {

@@ -141,7 +141,7 @@ def _frames(model: Subject, source: str | None) -> Source:
     if text == SYNTHETIC and (first is None or first.kind == "tensor"):
         return RandomArrays(model.inputs)
     size_wh = None if first is None or first.size_hw is None else first.size_hw[::-1]
-    return open_source(text, size_wh=size_wh)
+    return open_source(text, size_wh=size_wh, inputs=getattr(model, "given_inputs", ()))
 
 
 def _command(paths: Sequence[Path], source: str | None, options: BenchOptions) -> str:

@@ -18,21 +18,24 @@ def describe(line: Line) -> str:
     return f"{line['source']} #{line['frame']}: {found} ({format_ns(line['latency_ns'])}){flags}"
 
 
+def _named(item: Line) -> str:
+    """The label, or ``class 5`` where a bare number would read like a count."""
+    return f"class {item['label']}" if item["label"].isdecimal() else str(item["label"])
+
+
 def _counted(items: Sequence[Line]) -> str:
     counts: dict[str, int] = {}
     for item in items:
-        counts[item["label"]] = counts.get(item["label"], 0) + 1
+        counts[_named(item)] = counts.get(_named(item), 0) + 1
     return ", ".join(f"{count} {label}" for label, count in counts.items()) or "nothing"
 
 
 def _classes(line: Line) -> str:
-    return (
-        ", ".join(f"{item['label']} {item['score']:.1%}" for item in line["classes"]) or "nothing"
-    )
+    return ", ".join(f"{_named(item)} {item['score']:.1%}" for item in line["classes"]) or "nothing"
 
 
 def _areas(line: Line) -> str:
-    return ", ".join(f"{item['label']} {item['share']:.1%}" for item in line["areas"][:5])
+    return ", ".join(f"{_named(item)} {item['share']:.1%}" for item in line["areas"][:5])
 
 
 def _lines(line: Line) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,14 @@ def command(model: Path, load_options: LoadOptions, output_format: str) -> None:
         print(_text(found))
 
 
+def _labels_text(labels: Sequence[str]) -> str:
+    if not labels:
+        return "no labels"
+    more = ", ..." if len(labels) > 5 else ""
+    count = "1 label" if len(labels) == 1 else f"{len(labels)} labels"
+    return f"{count} ({', '.join(labels[:5])}{more})"
+
+
 def _text(found: dict[str, Any]) -> str:
     ops = sorted(found["op_types"].items(), key=lambda pair: (-pair[1], pair[0]))
     rows = [
@@ -42,8 +51,7 @@ def _text(found: dict[str, Any]) -> str:
     ]
     spec = found["spec"]
     if spec is not None:
-        labels = spec["labels"]
-        named = f"{len(labels)} labels ({', '.join(labels[:5])}, ...)" if labels else "no labels"
+        named = _labels_text(spec["labels"])
         rows.append(("task", f"{spec['task']}, head {spec['head']}, {named}"))
         rows += [("input spec", _input_text(item)) for item in spec["inputs"]]
         rows.append(("spec from", found["spec_source"]))

@@ -60,6 +60,13 @@ class LazyGroup(click.Group):
             ctx.fail(f"There is no command '{args[0]}'. {suggest(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            # With its number, click would make an exit with 1 of it.
+            raise BrokenPipeError("Nobody reads stdout any more.") from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -78,6 +78,8 @@ def command(
     .npy or .npz, or synthetic[:WxH]."""
     if json_path == "-" and output_format == "json":
         raise UsageError("--json - and --format json both want stdout: give --json a file.")
+    if json_path == "-" and sys.stdout is None:
+        raise EdgeInferError("--json - wants stdout, which is closed: open it, or give a file.")
     from edgeinfer.files import check_writable, is_special
     from edgeinfer.model import open_model
     from edgeinfer.pipeline import RunOptions
@@ -90,7 +92,7 @@ def command(
         check_writable(Path(str(json_path)))
     with ExitStack() as stack:
         early = None
-        if not any(text.startswith(SYNTHETIC) for text in sources):
+        if not any(_depends_on_the_model(text) for text in sources):
             # Opened first: its decoder starts while the model opens.
             early = open_sources(sources, stride=stride, threads=load_options.threads or 1)
             stack.callback(early.close)
@@ -98,7 +100,7 @@ def command(
         load_options = replace(load_options, lanes=lanes, recording=whole)
         loaded = stack.enter_context(open_model(model, load_options))
         say_notes(loaded.spec.notes, loaded.notes)
-        source = early or _made_to_measure(sources, loaded, stride)
+        source = early or _made_to_measure(sources, loaded, stride, load_options.threads or 1)
         stack.callback(source.close)
         if output is not None and loaded.spec.task == "semantic":
             _check_apart(read, None, mask_beside(output))
@@ -115,7 +117,7 @@ def command(
         say(f"edgeinfer: {note}")
     _report(summary, output_format, quiet)
     if summary["errors"]:
-        raise EdgeInferError(f"{summary['errors']} frames could not be used; the JSON says which.")
+        raise EdgeInferError(f"Frames that could not be used: {summary['errors']}, named above.")
     if summary["frames"] == 0 and not summary["stopped"]:
         raise EdgeInferError(f"No frame came from {', '.join(sources)}.")
 
@@ -131,9 +133,22 @@ def _drive(
         run = Run(model, source, sinks, options, teller)
         try:
             with _terminating(run):
-                return run.run()
+                summary = run.run()
         except ReaderGone as error:
             raise BrokenPipeError from error
+    if summary["frames"] and not teller.found:
+        _say_if_blind(Path(summary["model"]["path"]))
+    return summary
+
+
+def _say_if_blind(path: Path) -> None:
+    """Nothing was found on any frame: is that the model's fault?"""
+    from edgeinfer.artifact import quantized_ops, read_graph
+    from edgeinfer.blind import coarse_scores
+
+    graph = read_graph(path)
+    if quantized_ops(graph):
+        say_notes((), coarse_scores(graph))
 
 
 def _only_the_whole_counts(sources: Sequence[str]) -> bool:
@@ -180,13 +195,22 @@ def _limit(frames: int | None, source: Source) -> int | None:
     return frames
 
 
-def _made_to_measure(sources: tuple[str, ...], model: Model, stride: int) -> Source:
-    """Sources among which some are synthetic: those are made to the model's measure."""
+def _made_to_measure(sources: tuple[str, ...], model: Model, stride: int, threads: int) -> Source:
+    """Sources among which some are synthetic or arrays: those are made to the model's measure."""
     from edgeinfer.sources import RandomArrays, open_sources
 
     if model.size_wh is None and sources == (SYNTHETIC,):
         return RandomArrays(model.fed_inputs)
-    return open_sources(sources, size_wh=model.size_wh, stride=stride)
+    return open_sources(
+        sources, size_wh=model.size_wh, stride=stride, threads=threads, inputs=model.given_inputs
+    )
+
+
+def _depends_on_the_model(text: str) -> bool:
+    """Synthetic frames have its size, and it says where one frame of an array ends."""
+    from edgeinfer.sniff import ARRAY_SUFFIXES
+
+    return text.startswith(SYNTHETIC) or Path(text).suffix.lower() in ARRAY_SUFFIXES
 
 
 def _sinks(json_path: str | None, output: Path | None, source: Source, task: str) -> list[Sink]:
@@ -215,10 +239,14 @@ class _Teller:
         self._quiet = quiet
         self._show = show
         self._done = 0
+        self.found = False
 
     def __call__(self, outcome: Outcome) -> None:
         self._done += 1
         self._show(self._done)
+        if outcome.result is not None and not self.found:
+            value = outcome.result.value
+            self.found = not isinstance(value, Sized) or len(value) > 0
         if outcome.error is not None:
             say(f"edgeinfer: skipped a frame: {outcome.error}")
         elif outcome.result is not None and not self._quiet:

@@ -33,6 +33,7 @@ def entry() -> None:
     """The console script `edgeinfer`; SIGTERM ends any command cleanly."""
     try:
         try:
+            fill_gaps()
             install()
             keep_stdout()
             from edgeinfer.cli.main import main
@@ -48,6 +49,14 @@ def entry() -> None:
     if sys.stdout is not None:
         sys.stdout.flush()
     raise SystemExit(code)
+
+
+def fill_gaps() -> None:
+    """Give stdin, stdout and stderr that came closed to nobody: otherwise the next file that is
+    opened takes that number, and what a library prints would end up in it."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
 
 
 def install() -> None:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeinfer.errors import SpecError, suggest
+from edgeinfer.errors import UsageError, suggest
 from edgeinfer.heads.base import View
 from edgeinfer.packages import opencv
 from edgeinfer.results import Detections
@@ -39,7 +39,7 @@ def class_numbers(
         count: of classes, None where that is unknown.
 
     Raises:
-        SpecError: for a name that is no label, with a suggestion.
+        UsageError: for a name that is no label, with a suggestion.
     """
     found = []
     limit = count if count is not None else len(labels) or 1 << 31
@@ -50,7 +50,7 @@ def class_numbers(
             found.append(int(name))
         else:
             hint = suggest(name, labels) if labels else f"Give numbers below {limit}."
-            raise SpecError(f"There is no class '{name}'. {hint}")
+            raise UsageError(f"There is no class '{name}'. {hint}")
     return tuple(found)
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from edgeinfer.errors import InputError, ProviderError, SpecError
-from edgeinfer.frames import Array, Arrays, Frame
+from edgeinfer.frames import Array, Arrays, Frame, FrameId
 from edgeinfer.geometry import Affine
 from edgeinfer.heads import Head, View
 from edgeinfer.model.carried import Carried
@@ -77,6 +77,7 @@ class Lane:
         self._generation = -1
         self._bind()
         self._carried = Carried(spec, self._engine.inputs, shapes)
+        self._before: FrameId | None = None
 
     def _bind(self) -> None:
         """Take buffers of the model's engine, as it now is."""
@@ -106,6 +107,7 @@ class Lane:
             ProviderError: if inference fails, and again after the engine was opened anew.
         """
         self._keep_up()
+        self._follow(frame)
         started = now_ns()
         binding, view = self._feed(frame)
         fed = now_ns()
@@ -244,6 +246,15 @@ class Lane:
             self._array_binding = self._engine.bind(self._shapes)
         self._array_binding.rebind(data)
         return self._array_binding
+
+    def _follow(self, frame: Frame) -> None:
+        """Begin anew with another recording; single pictures are the steps of one."""
+        now, before = frame.id, self._before
+        self._before = now
+        if before is None or (isinstance(frame.data, np.ndarray) and now.media_time_ns is None):
+            return
+        if now.stream != before.stream or now.index < before.index:
+            self.reset()
 
     def reset(self) -> None:
         """Forget the state of the frames before, as for another stream."""

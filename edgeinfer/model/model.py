@@ -96,6 +96,23 @@ class Model:
         )
 
     @property
+    def given_inputs(self) -> tuple[TensorSpec, ...]:
+        """The inputs that a frame brings, in the shape that it brings: without constants, state and
+        context, and a batch of one where the head tells what each frame is."""
+        spec, given = self.spec, []
+        for item in self.inputs:
+            described = next((one for one in spec.inputs if one.name == item.name), None)
+            if item.name in spec.state.values() or (described and described.value is not None):
+                continue
+            shape = list(item.shape)
+            if shape and isinstance(shape[0], str) and spec.head != "tensor":
+                shape[0] = 1
+            if shape and described and isinstance(shape[-1], int):
+                shape[-1] -= described.context
+            given.append(dataclasses.replace(item, shape=tuple(shape)))
+        return tuple(given)
+
+    @property
     def class_count(self) -> int | None:
         """How many classes its outputs tell apart, None where that stays open."""
         graph = Graph(self.outputs, None, options=self.spec.head_options)
@@ -233,9 +250,10 @@ def open_model(path: Path, options: LoadOptions, started: HeadStart | None = Non
     except EdgeInferError:
         session.close()
         raise
-    if spec.state or any(item.context for item in spec.inputs):
-        # Frames that depend on those before them go one by one.
-        session = dataclasses.replace(session, plan=dataclasses.replace(session.plan, lanes=1))
+    if spec.carries and session.plan.lanes > 1:
+        # Frames that depend on those before them go one by one, each on all threads.
+        session.close()
+        return open_model(path, dataclasses.replace(options, lanes=1, recording=False))
     may_fall_back = options.allow_fallback and why_unfit(spec.target, "cpu", this_machine()) is None
     recovery = Recovery(session.selected, session.plan.lanes, may_fall_back)
     return Model(session, recovery, spec, fed, shapes, now_ns() - began)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeinfer.artifact import ModelFile, open_model_file
-from edgeinfer.errors import EdgeInferError, InputError, UsageError, suggest
+from edgeinfer.errors import EdgeInferError, UsageError, suggest
 from edgeinfer.machine import usable_cpus
 from edgeinfer.model.embedded import embedded_file
 from edgeinfer.model.options import LoadOptions
@@ -79,13 +79,13 @@ class Session:
 
         Raises:
             SpecError: if that is unknown, ambiguous or contradictory.
-            InputError: if a shape was given for an input that does not exist.
+            UsageError: if a shape was given for an input that does not exist.
         """
         engine = self.selected.engine
         names = [item.name for item in self.graph_inputs]
         for name in options.input_shapes:
             if name not in names:
-                raise InputError(f"The model has no input '{name}'. {suggest(name, names)}")
+                raise UsageError(f"The model has no input '{name}'. {suggest(name, names)}")
         opened = Opened(
             self.running.path,
             self.graph_inputs,

@@ -107,10 +107,12 @@ class Run:
     def _lane_count(self) -> int:
         """One more than inferences run at once where there is one only: it then never stands still.
 
-        Where several run, each has its own processors, and one works while another prepares.
+        Where several run, each has its own processors, and one works while another prepares. What
+        a frame leaves for the next one lies in the lane: such models have one, always.
         """
         at_once = self._model.plan.lanes
-        return 2 if self._options.overlap and at_once == 1 else at_once
+        overlap = self._options.overlap and not self._model.spec.carries
+        return 2 if overlap and at_once == 1 else at_once
 
     def _work(self, lanes: Sequence[Lane], feed: Feed, outbox: Outbox) -> None:
         self.tally.begin()

@@ -13,6 +13,8 @@ from edgeinfer.providers import failures, placement
 from edgeinfer.providers.base import Opening
 
 _DAMAGED = ("INVALID_PROTOBUF", "Protobuf parsing failed")
+# Protobuf skips what it does not know, and other frameworks' models are such messages, too.
+_FOREIGN = ("No graph was found in the protobuf", "ModelProto does not have a graph")
 # Exceptions that blame the file; the CPU provider has nothing else to blame.
 _OF_THE_FILE = ("InvalidGraph", "NoSuchFile", "NoModel")
 _OF_THE_GRAPH = (*_OF_THE_FILE, "NotImplemented", "InvalidArgument")
@@ -103,7 +105,13 @@ def opening_error(error: Exception, opening: Opening, provider: str) -> EdgeInfe
     message = runtime_message(error)
     if any(mark in str(error) for mark in _DAMAGED):
         return ModelFileError(
-            f"{opening.path} is not a complete ONNX file ({message}): copy or export it again."
+            f"{opening.path} is not a complete ONNX file ({message}): copy or export it again. "
+            f"'edgeinfer export' turns models of other frameworks into ONNX."
+        )
+    if any(mark in str(error) for mark in _FOREIGN):
+        return ModelFileError(
+            f"{opening.path} is no ONNX model, though written in the same way (protobuf), as those "
+            f"of Caffe, TensorFlow and Paddle are: turn it into ONNX with 'edgeinfer export'."
         )
     reason = None if provider == "cpu" else failures.explain(str(error))
     if reason is not None:

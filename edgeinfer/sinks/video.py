@@ -103,7 +103,7 @@ class VideoFile:
             self._file.mux(self._stream.encode(encoded))
             self._count += 1
         except (self._av.FFmpegError, OSError) as error:
-            raise SinkError(f"Cannot write {self._path}: {error}.") from error
+            raise SinkError(f"Cannot write {self._path}: {error.strerror or error}.") from error
 
     def _begin(self, picture: Array) -> None:
         """Open the file under a temporary name, then rename it while it is open."""

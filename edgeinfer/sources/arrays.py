@@ -13,6 +13,7 @@ from edgeinfer.errors import SourceError
 from edgeinfer.frames import Array, Arrays, Frame, FrameId
 from edgeinfer.sniff import looks_like, read_head
 from edgeinfer.sources.base import SourceInfo
+from edgeinfer.spec import TensorSpec
 from edgeinfer.timing import now_ns
 
 # What an .npz may unpack to: a few kilobytes of zip can claim any size.
@@ -66,24 +67,63 @@ class ArrayFrames:
         self._frames = ()
 
 
-def open_arrays(path: Path, stride: int) -> ArrayFrames:
+def open_arrays(path: Path, stride: int, inputs: Sequence[TensorSpec] = ()) -> ArrayFrames:
     """Open an array file; nothing in it is ever unpickled.
 
     `.npy`: uint8 `(H, W, 3)` or `(H, W)` is one picture (BGR), uint8 `(N, H, W, 3)` is N of them,
-    anything else is one frame for the model's only input. `.npz`: one frame, its arrays named as
-    the model's inputs.
+    anything else is for the model's only input. `.npz`: arrays named as the model's inputs. Those
+    are one frame, or one for each row where they are stacks of what the inputs take.
+
+    Args:
+        inputs: what the model wants to be given, empty where that is unknown.
 
     Raises:
         SourceError: if it is broken, empty, or holds Python objects.
     """
     if path.suffix.lower() == ".npz":
-        return ArrayFrames(path, [_read_npz(path)], stride)
+        return ArrayFrames(path, _cut(_read_npz(path), inputs), stride)
     array = _read_npy(path)
     if array.dtype == np.uint8 and array.ndim == 4 and array.shape[3] == 3:
         return ArrayFrames(path, array, stride)
     if array.dtype == np.uint8 and (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)):
         return ArrayFrames(path, [np.asarray(array)], stride)
-    return ArrayFrames(path, [{"": _native(np.array(array))}], stride)
+    return ArrayFrames(path, _cut({"": _native(np.array(array))}, inputs), stride)
+
+
+def _cut(arrays: Arrays, inputs: Sequence[TensorSpec]) -> list[Arrays]:
+    """One frame, or one for each row: a recording of a sensor, the steps of a sequence.
+
+    Arrays that fit an input as they are go with every frame.
+    """
+    wanted = {item.name: item for item in inputs}
+    if len(inputs) == 1:
+        wanted[""] = inputs[0]
+    rows: dict[str, Array] = {}
+    for name, array in arrays.items():
+        stack = _stack(array, wanted[name].shape) if name in wanted else None
+        if stack is not None:
+            rows[name] = stack
+    if len({len(stack) for stack in rows.values()}) != 1:
+        return [arrays]
+    count = len(next(iter(rows.values())))
+    return [{**arrays, **{name: rows[name][at] for name in rows}} for at in range(count)]
+
+
+def _stack(array: Array, shape: Sequence[int | str]) -> Array | None:
+    """`(rows, *shape)` where an array is a stack of what an input takes, else None."""
+    if array.ndim == 0:
+        return None
+    if _fits(array.shape[1:], shape):
+        return array
+    if len(array) > 1 and shape[:1] == (1,) and _fits(array.shape[1:], shape[1:]):
+        return array[:, None]
+    return None
+
+
+def _fits(sizes: Sequence[int], shape: Sequence[int | str]) -> bool:
+    return len(sizes) == len(shape) and all(
+        wanted == size or isinstance(wanted, str) for size, wanted in zip(sizes, shape, strict=True)
+    )
 
 
 def _native(array: Array) -> Array:

@@ -11,6 +11,7 @@ from edgeinfer.errors import UsageError
 from edgeinfer.frames import Frame
 from edgeinfer.sources.base import Source, SourceInfo
 from edgeinfer.sources.table import check_source, open_source
+from edgeinfer.spec import TensorSpec
 
 
 class Chain:
@@ -87,6 +88,7 @@ def open_sources(
     size_wh: tuple[int, int] | None = None,
     stride: int = 1,
     threads: int = 1,
+    inputs: tuple[TensorSpec, ...] = (),
 ) -> Chain:
     """Open several sources as one, in their order; the arguments are those of `open_source`.
 
@@ -100,7 +102,9 @@ def open_sources(
         check_source(text)
     return Chain(
         [
-            functools.partial(open_source, text, size_wh=size_wh, stride=stride, threads=threads)
+            functools.partial(
+                open_source, text, size_wh=size_wh, stride=stride, threads=threads, inputs=inputs
+            )
             for text in texts
         ]
     )

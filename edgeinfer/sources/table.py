@@ -11,6 +11,7 @@ from types import MappingProxyType
 from edgeinfer.errors import SourceError, UsageError, suggest
 from edgeinfer.sniff import SOURCES_HELP, kind_of_file
 from edgeinfer.sources.base import Source
+from edgeinfer.spec import TensorSpec
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,14 @@ class Wish:
         threads: threads that decode a video.
         timeout_s: seconds without a frame after which a decoder is given up; None for the
             default of its kind.
+        inputs: what the model wants to be given; it says where one frame of an array ends.
     """
 
     size_wh: tuple[int, int] | None = None
     stride: int = 1
     threads: int = 1
     timeout_s: float | None = None
+    inputs: tuple[TensorSpec, ...] = ()
 
 
 Opener = Callable[[str, Wish], Source]
@@ -49,7 +52,7 @@ def _video(text: str, wish: Wish) -> Source:
 def _arrays(text: str, wish: Wish) -> Source:
     from edgeinfer.sources.arrays import open_arrays
 
-    return open_arrays(Path(text), wish.stride)
+    return open_arrays(Path(text), wish.stride, wish.inputs)
 
 
 def _synthetic(text: str, wish: Wish) -> Source:
@@ -95,12 +98,13 @@ _FILES: Mapping[str, Opener] = MappingProxyType(
 
 
 def open_source(
-    text: str,
+    text: str | Path,
     *,
     size_wh: tuple[int, int] | None = None,
     stride: int = 1,
     threads: int = 1,
     timeout_s: float | None = None,
+    inputs: tuple[TensorSpec, ...] = (),
 ) -> Source:
     """Open whatever the text means.
 
@@ -113,17 +117,24 @@ def open_source(
         threads: threads that decode a video.
         timeout_s: seconds without a frame after which a video's decoder is killed; None for 30
             (files) or 10 (cameras and streams).
+        inputs: those that a model wants to be given (`Model.given_inputs`): an array file that
+            holds a stack of them is then a frame for each.
 
     Raises:
         SourceError: if it is missing, empty or no source at all.
         UsageError: for a text that means nothing, or a stride below 1.
     """
+    if not isinstance(text, (str, Path)):
+        raise UsageError(
+            f"A source is named by a text or a path, not by a value of {type(text).__name__}; "
+            f"pictures in memory go to the model itself: model(frame)."
+        )
     if stride < 1:
         raise UsageError(f"The stride is {stride}; give 1 (every frame) or more.")
     if threads < 1:
         raise UsageError(f"The number of threads is {threads}; give 1 or more.")
-    wish = Wish(size_wh, stride, threads, timeout_s)
-    return _opener(text)(text, wish)
+    wish = Wish(size_wh, stride, threads, timeout_s, inputs)
+    return _opener(str(text))(str(text), wish)
 
 
 def is_live(text: str) -> bool:
@@ -177,7 +188,7 @@ def _missing(text: str, path: Path) -> SourceError:
             f"source is {SOURCES_HELP}."
         )
     names = sorted(item.name for item in folder.iterdir() if not item.name.startswith("."))
-    hint = suggest(path.name, names) if names else ""
+    hint = suggest(path.name, [*names, "synthetic"])
     near = f" {hint}" if hint.startswith("Did you mean") else ""
     return SourceError(
         f"The source {text} does not exist.{near} Check the path; a source is {SOURCES_HELP}."

@@ -44,14 +44,18 @@ def material(
     validation: str | None,
     size_wh: tuple[int, int] | None,
     inputs: tuple[TensorSpec, ...],
+    given: tuple[TensorSpec, ...] = (),
 ) -> Material:
     """Write frames of the sources, of each as many, else of the labelled data, else made-up ones.
+
+    Args:
+        inputs: every input in full, to make frames up. given: those that a frame of a file brings.
 
     Raises:
         SourceError: if a source or the labelled data give nothing.
     """
     if sources:
-        count = _write(folder, _from_sources(sources))
+        count = _write(folder, _from_sources(sources, given))
         return Material(folder, count, ", ".join(sources), True)
     if validation is not None:
         from edgeinfer.datasets import open_dataset
@@ -71,23 +75,25 @@ def material(
     return Material(folder, count, "made-up frames", False)
 
 
-def _from_sources(sources: Sequence[str]) -> Iterator[Array | Arrays]:
+def _from_sources(
+    sources: Sequence[str], given: tuple[TensorSpec, ...]
+) -> Iterator[Array | Arrays]:
     """Frames of each in turn; more sources than frames are wanted give one each."""
     each = max(1, _MOST_FRAMES // len(sources))
     for text in sources:
-        frames = list(itertools.islice(_from_source(text), each))
+        frames = list(itertools.islice(_from_source(text, given), each))
         if not frames:
             raise SourceError(f"No frame came from {text}: give pictures or a video.")
         yield from frames
 
 
-def _from_source(text: str) -> Iterator[Array | Arrays]:
+def _from_source(text: str, given: tuple[TensorSpec, ...]) -> Iterator[Array | Arrays]:
     from edgeinfer.sniff import kind_of_file
     from edgeinfer.sources import open_source
 
     path = Path(text)
     video = path.is_file() and kind_of_file(path) == "video"
-    source = open_source(text, stride=_VIDEO_STRIDE if video else 1)
+    source = open_source(text, stride=_VIDEO_STRIDE if video else 1, inputs=given)
     try:
         for frame in source:
             yield frame.data

@@ -131,14 +131,18 @@ class Search:
         one = self._reference = Candidate(self._space.reference(), pace=self._pace)
         one.start(self._options, self._asked.build)
         one.finish(self._asked.build)
-        inputs = tuple(
-            TensorSpec(item["name"], item["dtype"], tuple(item["shape"]))
-            for item in one.opened["fed_inputs"]
+        inputs, wanted = (
+            tuple(
+                TensorSpec(item["name"], item["dtype"], tuple(item["shape"]))
+                for item in one.opened[which]
+            )
+            for which in ("fed_inputs", "given_inputs")
         )
         frames = folder / "frames"
         frames.mkdir()
         asked = self._asked
-        given = material(frames, asked.sources, asked.validation, one.opened["size_wh"], inputs)
+        size_wh = one.opened["size_wh"]
+        given = material(frames, asked.sources, asked.validation, size_wh, inputs, wanted)
         self._judge = Judge(one, given, folder, asked)
         self._judge.answer_reference()
         if any(one.name == choice.key for choice in self._space.coarse()):

@@ -68,6 +68,7 @@ class Worker:
             "served": {**model.served.to_dict(), "threads": model.served.threads},
             "spec": model.spec.to_dict(),
             "fed_inputs": [item.to_dict() for item in model.fed_inputs],
+            "given_inputs": [item.to_dict() for item in model.given_inputs],
             "graph_inputs": [item.to_dict() for item in model.graph_inputs],
             "size_wh": model.size_wh,
             "opening_ns": model.opening_ns,

@@ -29,6 +29,10 @@ MakeModel = Callable[..., Path]
         (b"\x89HDF\r\n\x1a\nrest", "HDF5"),
         (b"\x1c\x00\x00\x00TFL3", "TensorFlow Lite"),
         (b"\x89PNG\r\n", "PNG picture"),
+        (b"GIF89a" + bytes(20), "GIF"),
+        (b"[net]\nbatch=1\nwidth=320\n", "a text that begins with .*edgeinfer export"),
+        (b'name: "net"\nlayer {\n  name: "data"\n}\n', "a text that begins with"),
+        (b"\x40" + bytes(7) + b'{"a":{"dtype":"F32"}}', "safetensors.*edgeinfer export"),
     ],
 )
 def test_a_file_that_is_no_model_is_called_what_it_is(
@@ -37,6 +41,14 @@ def test_a_file_that_is_no_model_is_called_what_it_is(
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
     with pytest.raises(ModelFileError, match=said):
+        open_model_file(path)
+
+
+def test_what_is_larger_than_any_onnx_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "weights.bin"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ModelFileError, match="1099511627776 bytes.*2 GiB"):
         open_model_file(path)
 
 
@@ -83,6 +95,14 @@ def test_a_truncated_model_is_refused(brightness_model: Path, keep: float) -> No
     brightness_model.write_bytes(data[: int(len(data) * keep)])
     with pytest.raises(ModelFileError):
         open_session(brightness_model, LoadOptions())
+
+
+def test_a_protobuf_of_another_framework_is_no_model_and_export_is_named(tmp_path: Path) -> None:
+    """A message without a graph, as a Caffe model's looks to ONNX: field 1 is a string there."""
+    path = tmp_path / "net.caffemodel"
+    path.write_bytes(b"\xa2\x06\x04\x0a\x02ip")
+    with pytest.raises(ModelFileError, match="protobuf.*edgeinfer export"):
+        open_session(path, LoadOptions())
 
 
 def test_random_bytes_are_refused(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from onnx import numpy_helper
 
 from edgeinfer.blind import coarse_scores, dead_channels
+from edgeinfer.cli import main as cli
 from edgeinfer.describe import describe_model
 from edgeinfer.model import LoadOptions
 
@@ -126,3 +127,28 @@ def test_a_real_detector_that_sees_is_not(realdata: Path) -> None:
     path = realdata / "models" / "yolov8n_int8_b.onnx"
     found = describe_model(path, LoadOptions(use_plan=False))
     assert not any("blind" in text for text in found["warnings"])
+
+
+@pytest.mark.parametrize(("step", "blind"), [(2.7, True), (1 / 255, False)])
+def test_a_run_that_finds_nothing_says_that_the_model_is_blind(
+    step: float, blind: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = head(
+        step,
+        """
+        <ir_version: 8, opset_import: ["" : 17]>
+        net (float[1, 3, 8, 8] x) => (float[1, 9, 64] y)
+        <int64[3] flat = {1, 3, 64}>
+        {
+          r = Reshape (x, flat)
+          scores = Sigmoid (r)
+          joined = Concat <axis = 1> (r, r, scores)
+          q = QuantizeLinear (joined, step, zero)
+          y = DequantizeLinear (q, step, zero)
+        }
+        """,
+    )
+    onnx.save(model, str(tmp_path / "net.onnx"))
+    arguments = ["--frames", "2", "--head", "yolov8", "--score-threshold", "1"]
+    assert cli.main(["run", str(tmp_path / "net.onnx"), "synthetic", *arguments]) == 0
+    assert ("this model is blind" in capsys.readouterr().err) is blind

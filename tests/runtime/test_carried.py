@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import edgeinfer
+from edgeinfer.cli import main as cli
 from edgeinfer.errors import InputError, SpecError
 from edgeinfer.model import LoadOptions, open_model
 
@@ -22,6 +23,7 @@ net (float[1, N] x, float[1, 1] before, float factor) => (float[1, 1] total, flo
   total = Identity(now)
 }
 """
+ONE = np.ones((1, 1), np.float32)
 
 
 def spec_of(**inputs: Any) -> dict[str, Any]:
@@ -56,6 +58,40 @@ def test_every_lane_has_a_state_of_its_own(make_model: Any) -> None:
         assert other.predict(frame).to_dict()["outputs"]["total"]["values"] == [2]
 
 
+@pytest.mark.parametrize("name", ["x", ""])
+def test_a_recording_is_run_step_by_step(make_model: Any, tmp_path: Path, name: str) -> None:
+    """One lane takes every step, however many of them wait; another recording begins anew."""
+    steps, out = tmp_path / ("steps.npz" if name else "steps.npy"), tmp_path / "out.jsonl"
+    rows = np.ones((100, 1), np.float32)
+    if name:
+        np.savez(steps, x=rows)
+    else:
+        np.save(steps, rows)
+    model = make_model(SUM, spec=spec_of())
+    assert cli.main(["run", str(model), str(steps), str(steps), "--json", str(out)]) == 0
+    read = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [line["frame"] for line in read] == [*range(100)] * 2
+    totals = [line["outputs"]["total"]["values"][0] for line in read]
+    assert totals == [*range(2, 202, 2)] * 2
+
+
+def test_the_frames_of_a_video_are_steps_and_another_video_begins_anew(make_model: Any) -> None:
+    """The same name, too: then its frames are counted from the start again."""
+    with edgeinfer.load(make_model(SUM, spec=spec_of())) as model:
+        lane, found = model.lane(), []
+        for stream, index in (("a", 0), ("a", 1), ("b", 0), ("b", 5), ("b", 0)):
+            frame = edgeinfer.frames.frame_from_array({"": ONE}, stream, index)
+            found.append(lane.predict(frame).to_dict()["outputs"]["total"]["values"][0])
+    assert found == [2, 4, 2, 4, 2]
+
+
+def test_a_frame_brings_neither_state_nor_constants_nor_context(make_model: Any) -> None:
+    text = SUM.replace("[1, N] x", "[1, 5] x")
+    with edgeinfer.load(make_model(text, spec=spec_of(context=2))) as model:
+        (given,) = model.given_inputs
+    assert (given.name, given.shape) == ("x", (1, 3))
+
+
 def test_context_is_put_before_each_frame(make_model: Any) -> None:
     with edgeinfer.load(make_model(SUM, spec=spec_of(context=2))) as model:
         # [0 0 1 2], then [1 2 3], then [2 3 4]: twice their sums, added up.
@@ -72,6 +108,7 @@ def test_frames_that_depend_on_each_other_go_one_by_one(make_model: Any) -> None
     options = LoadOptions(lanes=2, recording=True, threads=2)
     with open_model(make_model(SUM, spec=spec_of()), options) as model:
         assert model.plan.lanes == 1
+        assert model.served.threads == 2
 
 
 def test_a_picture_model_may_carry_state(make_model: Any) -> None:

@@ -153,8 +153,10 @@ def test_a_broken_picture_stops_or_is_skipped(
         (["run", "{model}", "{picture}", "--head", "yolov8"], 1, "does not fit"),
         (["run", "{model}", "{picture}", "--labels", "{tmp}/none.txt"], 1, "does not exist"),
         (["run", "{model}", "{picture}", "--labels", "{one_label}"], 1, "2 classes"),
+        (["run", "{model}", "{picture}", "--classes", "brigt"], 2, "Did you mean 'bright'"),
         (["run", "{model}", "{picture}", "--threads", "0"], 2, "--threads"),
         (["run", "{model}", "{picture}", "--input-shape", "8x8"], 2, "NAME:1x3x640x640"),
+        (["run", "{model}", "{picture}", "--input-shape", "nix:1x3x8x8"], 2, "no input 'nix'"),
         (["run", "{model}", "{picture}", "--provider-option", "a"], 2, "KEY=VALUE"),
         (["run", "{model}", "{picture}", "--json", "-", "--format", "json"], 2, "stdout"),
         (["run", "{model}", "{picture}", "--json", "{tmp}/no/o.jsonl"], 1, "mkdir -p"),
@@ -377,10 +379,15 @@ def test_a_killed_run_leaves_what_plays(brightness_model: Path, tmp_path: Path) 
     assert frames_of(drawn) > 100
 
 
-def test_a_reader_that_goes_away_is_no_failure(brightness_model: Path) -> None:
-    process = started(
-        ["run", str(brightness_model), "synthetic", "--frames", "100000", "--json", "-"]
-    )
+@pytest.mark.parametrize("lines_or_text", [["--json", "-"], []])
+def test_a_reader_that_goes_away_is_no_failure(
+    lines_or_text: list[str], brightness_model: Path, picture: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(3000):
+        (folder / f"{number}.png").symlink_to(picture)
+    process = started(["run", str(brightness_model), str(folder), *lines_or_text])
     assert process.stdout is not None
     process.stdout.readline()
     process.stdout.close()
@@ -388,6 +395,34 @@ def test_a_reader_that_goes_away_is_no_failure(brightness_model: Path) -> None:
     assert process.stderr is not None
     assert "Traceback" not in process.stderr.read()
     process.stderr.close()
+
+
+def test_json_lines_for_a_closed_stdout_are_refused(brightness_model: Path, picture: Path) -> None:
+    arguments = ["run", str(brightness_model), str(picture), "--json", "-"]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "edgeinfer", *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "stdout, which is closed" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_no_file_takes_the_place_of_a_closed_stdout(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.txt"
+    code = (
+        "import ctypes, sys\n"
+        "from edgeinfer.cli.start import fill_gaps\n"
+        "fill_gaps()\n"
+        "with open(sys.argv[1], 'w') as file:\n"
+        "    ctypes.CDLL(None).puts(b'noise')\n"
+        "    ctypes.CDLL(None).fflush(None)\n"
+        "    file.write('ours')\n"
+    )
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-c", code, str(kept)]
+    subprocess.run(command, check=True)
+    assert kept.read_text() == "ours"
 
 
 def test_what_libraries_print_is_no_result(tmp_path: Path) -> None:

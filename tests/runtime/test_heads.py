@@ -226,10 +226,10 @@ def test_names_near_a_head_are_suggested_and_aliases_taken() -> None:
 
 def test_classes_are_named_by_label_or_number() -> None:
     assert class_numbers(("b", "2"), ("a", "b", "c"), 3) == (1, 2)
-    with pytest.raises(SpecError, match="'car'"):
+    with pytest.raises(UsageError, match="'car'"):
         class_numbers(("cat",), ("car", "dog"), 2)
     for name in ("5000", "²", "-1"):
-        with pytest.raises(SpecError, match="below 10"):
+        with pytest.raises(UsageError, match="below 10"):
             class_numbers((name,), (), 10)
 
 

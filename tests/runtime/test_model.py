@@ -123,7 +123,7 @@ def test_an_open_shape_is_filled_from_the_options(make_model: MakeModel) -> None
     options = LoadOptions(input_shapes={"images": (1, 3, 20, 30)}, task="tensor")
     with open_model(path, options) as model:
         assert model(BRIGHT).to_dict()["outputs"]["out"]["shape"] == [1, 3, 20, 30]
-    with pytest.raises(InputError, match="Did you mean 'images'"):
+    with pytest.raises(UsageError, match="Did you mean 'images'"):
         open_model(path, LoadOptions(input_shapes={"image": (1, 3, 20, 30)}))
 
 

@@ -12,6 +12,7 @@ from edgeinfer.errors import SourceError, UsageError
 from edgeinfer.frames import check_picture
 from edgeinfer.sources import open_source
 from edgeinfer.sources.synthetic import Synthetic
+from edgeinfer.spec import TensorSpec
 
 
 def test_a_batch_of_pictures_is_so_many_frames(tmp_path: Path) -> None:
@@ -54,6 +55,57 @@ def test_any_other_array_goes_to_the_only_input(tmp_path: Path, array: np.ndarra
     read = frame.data[""]
     np.testing.assert_array_equal(read, array)
     assert read.dtype.isnative and read.flags.c_contiguous and read.shape == array.shape
+
+
+def test_a_path_is_a_source_and_an_array_in_memory_is_none(tmp_path: Path) -> None:
+    np.save(tmp_path / "one.npy", np.full((5, 6, 3), 9, np.uint8))
+    assert len(list(open_source(tmp_path / "one.npy"))) == 1
+    with pytest.raises(UsageError, match=r"ndarray.*model\(frame\)"):
+        open_source(np.zeros((5, 6, 3), np.uint8))  # type: ignore[arg-type]
+
+
+def floats(*shape: int) -> np.ndarray:
+    return np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+
+
+@pytest.mark.parametrize(
+    ("array", "shape", "rows"),
+    [
+        (floats(4, 1, 3), (1, 3), [(1, 3)] * 4),
+        (floats(4, 3), (1, 3), [(1, 3)] * 4),
+        (floats(4, 1, 3), (1, "samples"), [(1, 3)] * 4),
+        (floats(4, 3), ("batch", 3), [(4, 3)]),
+        (floats(1, 3), (1, 3), [(1, 3)]),
+        (floats(4, 5), (1, 3), [(4, 5)]),
+        (floats(4), (), [()] * 4),
+    ],
+)
+def test_a_stack_of_what_the_model_takes_is_a_frame_for_each_row(
+    tmp_path: Path, array: np.ndarray, shape: tuple[int | str, ...], rows: list[tuple[int, ...]]
+) -> None:
+    np.save(tmp_path / "x.npy", array)
+    source = open_source(str(tmp_path / "x.npy"), inputs=(TensorSpec("x", "float32", shape),))
+    assert source.info.frame_count == len(rows)
+    read = [frame.data[""] for frame in source if isinstance(frame.data, dict)]
+    assert [part.shape for part in read] == rows
+    np.testing.assert_array_equal(np.stack(read).ravel(), array.ravel())
+
+
+def test_what_fits_as_it_is_goes_with_every_row_of_an_npz(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=floats(4, 1, 3), rate=np.array(16000))
+    inputs = (TensorSpec("x", "float32", (1, 3)), TensorSpec("rate", "int64", ()))
+    frames = list(open_source(str(tmp_path / "x.npz"), inputs=inputs, stride=3))
+    assert [frame.id.index for frame in frames] == [0, 3]
+    for frame in frames:
+        assert isinstance(frame.data, dict)
+        np.testing.assert_array_equal(frame.data["x"], floats(4, 1, 3)[frame.id.index])
+        assert frame.data["rate"] == 16000
+
+
+def test_stacks_of_different_lengths_are_one_frame(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=floats(4, 1, 3), y=floats(2, 1, 3))
+    inputs = (TensorSpec("x", "float32", (1, 3)), TensorSpec("y", "float32", (1, 3)))
+    assert len(list(open_source(str(tmp_path / "x.npz"), inputs=inputs))) == 1
 
 
 def test_an_npz_is_one_frame_with_named_inputs(tmp_path: Path) -> None:

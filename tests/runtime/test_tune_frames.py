@@ -22,6 +22,12 @@ def test_rows_of_a_table_are_written_as_the_model_takes_them(tmp_path: Path) -> 
     assert row.tolist() == [[0.5, 1, 2]]
 
 
+def test_a_recording_in_an_array_is_a_frame_for_each_row(tmp_path: Path) -> None:
+    np.save(tmp_path / "steps.npy", np.zeros((5, 1, 3), np.float32))
+    made = material(tmp_path, (str(tmp_path / "steps.npy"),), None, None, INPUTS, INPUTS)
+    assert (made.count, made.real) == (5, True)
+
+
 def test_a_users_metric_shows_no_frames_so_they_are_made_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
