@@ -47,7 +47,7 @@ def export(
     precision: str = "fp32",
     target: str = "x86-any",
     calibration: str | Path | None = None,
-    calibration_method: str = "minmax",
+    calibration_method: str = "auto",
     validation: str | Path | None = None,
     max_drop: float | None = None,
     framework: str = "auto",
@@ -176,7 +176,7 @@ def export_opened(
             | files.proof.speed_of("output"),
         ),
         notes=(
-            *(*opened.notes, *said, *told, *found.notes, *data.notes),
+            *(*opened.notes, *said, *told, *_guessed(found.notes), *data.notes),
             *(*made.notes, *files.proof.notes, *files.notes),
         ),
         float_reasons=tuple(reason.to_dict() for reason in made.kept),
@@ -235,6 +235,13 @@ def _modern(model: onnx.ModelProto, data: Calibration) -> tuple[onnx.ModelProto,
     """The same graph in operators that old runtimes read, as small as it gets."""
     model, told = fit_opset(model, lambda one, other: same_answers(one, other, data))
     return simplify(model, data), told
+
+
+def _guessed(notes: Sequence[str]) -> tuple[str, ...]:
+    """What nobody said, in one sentence: from here on the file says it as if it were known."""
+    if not notes:
+        return ()
+    return (f"guessed {'; '.join(notes)}. If that is wrong, say it with --head, --task or --spec",)
 
 
 def _graph_figures(before: onnx.ModelProto, after: onnx.ModelProto) -> dict[str, Any]:
