@@ -209,6 +209,7 @@ def _write(
         place: what a link points to is replaced, not the link.
     """
     options, model = job.options, made.model
+    steps: tuple[str, ...] = ()
     stamp(model, spec, provenance)
     with staged(place) as folder:
         files = write_model(model, folder / place.name, job.source.path.parent)
@@ -221,6 +222,7 @@ def _write(
             )
             model, spec = embedded(model, spec, options)
             stamp(model, spec, provenance)
+            steps = job.told_of_steps(model, spec, folder, proof.parity["embedded"])
             files = write_model(model, folder / place.name, folder)
         file = open_model_file(files[-1])
         files, more = job.with_golden(model, spec, file.sha256, files)
@@ -228,7 +230,7 @@ def _write(
     published = [path.name for path in files]
     forget_older(place, published)
     golden = golden_path(place) if golden_path(place).name in published else None
-    return _Written(model, spec, file.sha256, proof, golden, (*more, *coarse_scores(model)))
+    return _Written(model, spec, file.sha256, proof, golden, (*steps, *more, *coarse_scores(model)))
 
 
 def _modern(model: onnx.ModelProto, data: Calibration) -> tuple[onnx.ModelProto, tuple[str, ...]]:
