@@ -11,6 +11,7 @@ import numpy as np
 
 from edgeinfer.errors import SpecError
 from edgeinfer.heads.boxes import Floats
+from edgeinfer.heads.instances import grid
 
 
 def anchors_of(options: Mapping[str, Any], head: str) -> Floats:
@@ -58,6 +59,24 @@ def _of_map(cells: list[int], sizes: list[float], ratios: list[float]) -> Floats
     spread = np.broadcast_to(centres, (rows * columns, len(wh), 2))
     whole = np.concatenate((spread, np.broadcast_to(wh, spread.shape)), axis=2)
     return whole.reshape(-1, 4).astype(np.float32)
+
+
+@functools.lru_cache(maxsize=8)
+def square_priors(
+    size_hw: tuple[int, int], strides: tuple[int, ...], sizes: tuple[tuple[int, ...], ...]
+) -> Floats:
+    """`(N, 4)` centre and size as shares of the input, of squares at the middle of every cell.
+
+    Args:
+        sizes: sides in pixels of the input, for each stride.
+    """
+    whole = np.array([size_hw[1], size_hw[0]], np.float32)
+    found = []
+    for stride, each in zip(strides, sizes, strict=True):
+        centres = (grid(size_hw, stride, len(each)) + 0.5) * stride / whole
+        squares = np.tile(np.array(each, np.float32), len(centres) // len(each))[:, None] / whole
+        found.append(np.concatenate((centres, squares), axis=1))
+    return np.concatenate(found).astype(np.float32)
 
 
 def decode_ssd(raw: Floats, anchors: Floats, variances: tuple[float, ...]) -> Floats:

@@ -27,6 +27,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "yolov3": ("anchors", "scale_xy"),
         "nanodet": ("strides", "classes"),
         "scrfd": ("strides", "anchors"),
+        "ultraface": ("encoded",),
         "retinaface": ("sizes", "strides", "variances"),
     }
 )
@@ -80,6 +81,7 @@ _RULES: Mapping[str, tuple[str, Callable[[Any], bool]]] = MappingProxyType(
         "kpt_shape": ("[keypoints, 2 or 3]", _kpt_shape),
         "end2end": ("true or false", _flag),
         "background": ("true or false", _flag),
+        "encoded": ("true or false", _flag),
         "normalize": ("true or false", _flag),
         "output": ("an output's name", lambda value: isinstance(value, str)),
         "layout": _among("nchw", "nhwc"),

@@ -6,17 +6,16 @@ https://github.com/biubug6/Pytorch_Retinaface: two square ones a cell at three s
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 
 import numpy as np
 
 from edgeinfer.errors import SpecError
 from edgeinfer.frames import Arrays
-from edgeinfer.heads.anchors import decode_ssd, variances_of
+from edgeinfer.heads.anchors import decode_ssd, square_priors, variances_of
 from edgeinfer.heads.base import Graph, View
-from edgeinfer.heads.boxes import Floats, peak_of, threshold
-from edgeinfer.heads.instances import faces, grid, input_hw
+from edgeinfer.heads.boxes import peak_of, threshold
+from edgeinfer.heads.instances import faces, input_hw
 from edgeinfer.heads.ssd import activated
 from edgeinfer.results import Poses
 from edgeinfer.spec import ModelSpec
@@ -49,7 +48,7 @@ class RetinaFace:
         height, width = input_hw(spec)
         sizes = spec.head_options.get("sizes", _SIZES)
         strides = tuple(spec.head_options.get("strides", _STRIDES))
-        priors = _priors((height, width), strides, tuple(tuple(item) for item in sizes))
+        priors = square_priors((height, width), strides, tuple(tuple(item) for item in sizes))
         if len(priors) != boxes.shape[1]:
             raise SpecError(
                 f"The head 'retinaface' got {boxes.shape[1]} predictions and {len(priors)} priors: "
@@ -70,17 +69,3 @@ class RetinaFace:
             kept = sure[passing].astype(np.float32)
             found.append(faces(corners, kept, points, view, spec, peak_of(sure)))
         return found
-
-
-@functools.lru_cache(maxsize=8)
-def _priors(
-    size_hw: tuple[int, int], strides: tuple[int, ...], sizes: tuple[tuple[int, ...], ...]
-) -> Floats:
-    """`(N, 4)` centre and size as shares of the input."""
-    whole = np.array([size_hw[1], size_hw[0]], np.float32)
-    found = []
-    for stride, each in zip(strides, sizes, strict=True):
-        centres = (grid(size_hw, stride, len(each)) + 0.5) * stride / whole
-        squares = np.tile(np.array(each, np.float32), len(centres) // len(each))[:, None] / whole
-        found.append(np.concatenate((centres, squares), axis=1))
-    return np.concatenate(found).astype(np.float32)

@@ -164,6 +164,25 @@ def last_ops(model: Any) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
+def straight_from_convolutions(model: Any, output: str) -> bool:
+    """Whether convolutions alone make an output, past reshapes and concatenations.
+
+    Args:
+        model: an `onnx.ModelProto`.
+    """
+    makers = {name: node for node in model.graph.node for name in node.output}
+    names = [output]
+    while names:
+        node = makers.get(names.pop())
+        if node is None:
+            return False
+        if node.op_type in (*_PASSING, "Concat"):
+            names += node.input if node.op_type == "Concat" else node.input[:1]
+        elif node.op_type != "Conv":
+            return False
+    return True
+
+
 def complete_inputs(
     opened: Opened,
     fields: Mapping[str, Any],

@@ -153,6 +153,8 @@ def _complete(opened: Opened, fields: dict[str, Any], origin: str) -> ModelSpec:
             # Its metadata says the task and the classes; the shape settles the rest.
             notes.clear()
     head = HEADS[name]
+    if name == "ultraface" and "encoded" not in graph.options and origin != "edgeinfer":
+        fields = _encoded_or_not(opened, fields, notes)
     check_options(name, graph.options)
     if "head" in fields or origin != "guessed":
         reason = head.why_not(dataclasses.replace(graph, guessing="head" not in fields))
@@ -179,6 +181,15 @@ def _complete(opened: Opened, fields: dict[str, Any], origin: str) -> ModelSpec:
     _check_state(opened, fields.get("state", {}))
     complete = {**fields, "task": task, "head": name, "inputs": inputs}
     return build(complete, origin, notes)
+
+
+def _encoded_or_not(opened: Opened, fields: dict[str, Any], notes: list[str]) -> dict[str, Any]:
+    """Shapes do not tell regressions from corners; what makes them does."""
+    boxes = next((item.name for item in opened.outputs if item.shape[-1:] == (4,)), "")
+    if not guess.straight_from_convolutions(read_graph(opened.path), boxes):
+        return fields
+    notes.append(f"that '{boxes}' holds regressions from anchors")
+    return {**fields, "head_options": {**fields.get("head_options", {}), "encoded": True}}
 
 
 def _check_state(opened: Opened, state: Mapping[str, str]) -> None:

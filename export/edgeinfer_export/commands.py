@@ -47,7 +47,7 @@ def export(
     precision: str = "fp32",
     target: str = "x86-any",
     calibration: str | Path | None = None,
-    calibration_method: str = "minmax",
+    calibration_method: str = "auto",
     validation: str | Path | None = None,
     max_drop: float | None = None,
     framework: str = "auto",
@@ -176,7 +176,7 @@ def export_opened(
             | files.proof.speed_of("output"),
         ),
         notes=(
-            *(*opened.notes, *said, *told, *found.notes, *data.notes),
+            *(*opened.notes, *said, *told, *_guessed(found.notes), *data.notes),
             *(*made.notes, *files.proof.notes, *files.notes),
         ),
         float_reasons=tuple(reason.to_dict() for reason in made.kept),
@@ -209,6 +209,7 @@ def _write(
         place: what a link points to is replaced, not the link.
     """
     options, model = job.options, made.model
+    steps: tuple[str, ...] = ()
     stamp(model, spec, provenance)
     with staged(place) as folder:
         files = write_model(model, folder / place.name, job.source.path.parent)
@@ -221,6 +222,7 @@ def _write(
             )
             model, spec = embedded(model, spec, options)
             stamp(model, spec, provenance)
+            steps = job.told_of_steps(model, spec, folder, proof.parity["embedded"])
             files = write_model(model, folder / place.name, folder)
         file = open_model_file(files[-1])
         files, more = job.with_golden(model, spec, file.sha256, files)
@@ -228,13 +230,20 @@ def _write(
     published = [path.name for path in files]
     forget_older(place, published)
     golden = golden_path(place) if golden_path(place).name in published else None
-    return _Written(model, spec, file.sha256, proof, golden, (*more, *coarse_scores(model)))
+    return _Written(model, spec, file.sha256, proof, golden, (*steps, *more, *coarse_scores(model)))
 
 
 def _modern(model: onnx.ModelProto, data: Calibration) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     """The same graph in operators that old runtimes read, as small as it gets."""
     model, told = fit_opset(model, lambda one, other: same_answers(one, other, data))
     return simplify(model, data), told
+
+
+def _guessed(notes: Sequence[str]) -> tuple[str, ...]:
+    """What nobody said, in one sentence: from here on the file says it as if it were known."""
+    if not notes:
+        return ()
+    return (f"guessed {'; '.join(notes)}. If that is wrong, say it with --head, --task or --spec",)
 
 
 def _graph_figures(before: onnx.ModelProto, after: onnx.ModelProto) -> dict[str, Any]:

@@ -174,6 +174,34 @@ class Job:
         speed, more = self._speed(other)
         return Proof(figures, metric, speed, (*told, *notes, *more))
 
+    def told_of_steps(
+        self, model: onnx.ModelProto, spec: ModelSpec, base: Path, found: Mapping[str, Any]
+    ) -> tuple[str, ...]:
+        """What is to be told of preprocessing or NMS in the graph.
+
+        Args:
+            model: with them. spec: its.
+            base: the folder that its tensors in other files are relative to.
+            found: what `check_embedded` gave.
+        """
+        notes: tuple[str, ...] = ()
+        if not found["answers"]:
+            notes = (
+                f"nothing was seen on the {found['pictures']} inputs that compared the graph with "
+                f"and without the steps in it, which proves little: give typical pictures with "
+                f"--calibration",
+            )
+        if self.dataset is None or not self.options.embed_nms:
+            return notes
+        path = self.openable(model, "measured.onnx", spec=spec, base=base)
+        told = measure(path, self.dataset, lambda d, t: self.tell("validate with NMS", d, t))
+        value = told.metrics[told.headline]
+        return (
+            *notes,
+            f"with NMS in the graph {told.headline} is {_figure(value)}, as nothing below the "
+            f"thresholds of the spec comes out any more; before and after are measured without it",
+        )
+
     def with_golden(
         self, made: onnx.ModelProto, spec: ModelSpec, sha256: str, files: tuple[Path, ...]
     ) -> tuple[tuple[Path, ...], tuple[str, ...]]:
@@ -275,3 +303,7 @@ class Job:
             else:
                 return speed.to_dict(), speed.notes(self.options.precision)
         return {}, (f"speed was not measured here: {why}",)
+
+
+def _figure(value: float | None) -> str:
+    return "no number" if value is None else f"{value:.4f}"

@@ -7,7 +7,9 @@ from typing import Any
 
 
 def markdown(document: Mapping[str, Any]) -> str:
-    """The JSON of `Exported.to_dict` as a page."""
+    """The JSON of `Exported.to_dict` or `Swept.to_dict` as a page."""
+    if "points" in document:
+        return _sweep(document)
     target = f" for {document['target']}" if document["target"] else ""
     lines = [f"# {document['output']}", "", f"{document['precision']}{target}, sha256 "]
     lines[-1] += f"`{document['sha256']}`"
@@ -23,6 +25,26 @@ def markdown(document: Mapping[str, Any]) -> str:
         rows = list(body)
         if rows:
             lines += ["", f"## {title}", "", *rows]
+    return "\n".join(lines) + "\n"
+
+
+def _sweep(document: Mapping[str, Any]) -> str:
+    rows = (
+        (
+            f"{point['size_hw'][1]}x{point['size_hw'][0]}{' *' if point['frontier'] else ''}",
+            point["precision"],
+            _figure(point["accuracy"]),
+            "-" if point["p50_ns"] is None else f"{point['p50_ns'] / 1e6:.2f} ms",
+            point["refused"] or f"`{point['path']}`",
+        )
+        for point in document["points"]
+    )
+    lines = ["# Sizes and precisions", ""]
+    lines += _table(("size", "precision", document["metric"], "latency p50", "file"), rows)
+    lines += ["", f"\\* no other is both as good and as fast ({document['threads']} thread(s), in "]
+    lines[-1] += f"turns). Plot: `{document['plot']}`"
+    if document["notes"]:
+        lines += ["", "## Notes", "", *(f"- {note}" for note in document["notes"])]
     return "\n".join(lines) + "\n"
 
 

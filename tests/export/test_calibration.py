@@ -69,12 +69,16 @@ def test_what_holds_no_samples_is_refused(tmp_path: Path, pictures: Path) -> Non
     (tmp_path / "notes" / "readme.txt").write_text("no pictures here")
     (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 and no more")
     np.savez(tmp_path / "none.npz", images=np.zeros((0, 3, 32, 32), np.float32))
+    holed = np.zeros((4, 3, 32, 32), np.float32)
+    holed[2, 0, 5, 5] = np.nan
+    np.savez(tmp_path / "holed.npz", images=holed)
     for name, why in (
         ("empty", "holds no pictures"),
         ("notes", "holds no pictures"),
         ("gone", "do not exist"),
         ("broken.npz", "cannot be read"),
         ("none.npz", "no samples"),
+        ("holed.npz", "NaN.*row 2"),
     ):
         with pytest.raises(SourceError, match=why):
             open_calibration(tmp_path / name, SPEC, (TENSOR,))

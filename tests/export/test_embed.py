@@ -51,12 +51,25 @@ def test_preprocessing_in_the_graph_takes_bytes_and_sees_the_same(
 def test_nms_in_the_graph_gives_the_rows_of_end2end(
     source: Path, pictures: Path, labelled: Path, tmp_path: Path
 ) -> None:
-    done = export(source, tmp_path / "out.onnx", calibration=pictures, embed_nms=True)
+    done = export(
+        source, tmp_path / "out.onnx", calibration=pictures, validation=labelled, embed_nms=True
+    )
     spec = spec_in(done.output)
     assert (spec["head"], spec["thresholds"]["iou"]) == ("end2end", 0.45)
     (output,) = onnx.load(str(done.output)).graph.output
     assert [dim.dim_value for dim in output.type.tensor_type.shape.dim] == [1, 300, 6]
     assert done.parity["embedded"]["share"] == 1.0
+    assert any(note.startswith("with NMS in the graph map50_95 is 1.0000") for note in done.notes)
+
+
+def test_a_comparison_on_which_nothing_was_seen_is_not_called_agreement(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    black = [np.zeros((32, 32, 3), np.uint8)] * 2
+    monkeypatch.setattr(step, "_pictures", lambda model, data: iter(black))
+    done = export(source, tmp_path / "out.onnx", embed_nms=True)
+    assert done.parity["embedded"] == {"share": None, "answers": 0, "extra": 0, "pictures": 2}
+    assert any("nothing was seen on the 2 inputs" in note for note in done.notes)
 
 
 # Rows that overlap, of two classes, among them a tie; the same for every head.

@@ -32,6 +32,15 @@ from edgeinfer.spec import InputSpec, ModelSpec
 from edgeinfer_export import export
 from edgeinfer_export.quantize.static import Quantizer
 
+UNTOLD = """
+<ir_version: 8, opset_import: ["" : 17]>
+net (float[1, 3, 32, 32] images) => (float[1, 3] scores) {
+  pooled = GlobalAveragePool (images)
+  flat = Flatten (pooled)
+  scores = Softmax (flat)
+}
+"""
+
 
 def spec_in(path: Path) -> dict[str, Any]:
     model = onnx.load(str(path))
@@ -408,6 +417,32 @@ def test_labels_of_validation_and_model_must_fit_before_work_starts(
             progress=lambda step, done, total: steps.append(step),
         )
     assert steps == ["read"]
+
+
+def test_what_is_named_goes_before_a_spec_given_as_an_object(source: Path, tmp_path: Path) -> None:
+    plain = export(source, tmp_path / "plain.onnx").spec
+    labels = tmp_path / "labels.txt"
+    labels.write_text("sky\nrose\nleaf\n")
+    renamed = export(source, tmp_path / "out.onnx", spec=plain, labels=labels).spec
+    assert (renamed.labels, renamed.head) == (("sky", "rose", "leaf"), plain.head)
+    assert export(source, tmp_path / "t.onnx", spec=plain, task="tensor").spec.head == "tensor"
+
+
+@pytest.mark.parametrize("option", [{"weights": "net.pth"}, {"entry": "net:build"}])
+def test_options_of_other_sources_are_refused(
+    source: Path, tmp_path: Path, option: dict[str, Any]
+) -> None:
+    with pytest.raises(UsageError, match=r"pytorch.*read as ONNX.*leave it out"):
+        export(source, tmp_path / "out.onnx", framework="onnx", **option)
+    assert not (tmp_path / "out.onnx").exists()
+
+
+def test_what_nobody_said_is_called_a_guess(tmp_path: Path) -> None:
+    model = onnx.parser.parse_model(UNTOLD)
+    onnx.save(model, str(tmp_path / "net.onnx"))
+    done = export(tmp_path / "net.onnx", tmp_path / "out.onnx")
+    (guess,) = (note for note in done.notes if note.startswith("guessed"))
+    assert all(words in guess for words in ("head 'softmax'", "the preprocessing", "--spec"))
 
 
 def test_the_public_names_are_these() -> None:

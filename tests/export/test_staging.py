@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -269,6 +270,19 @@ def test_a_full_disk_leaves_the_old_files_and_says_so(source: Path, tmp_path: Pa
     assert {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()} == before
 
 
+def test_a_place_where_nothing_can_be_made_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**given: Any) -> str:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", "there")
+
+    # As /proc does, which says that it can be written.
+    monkeypatch.setattr(staging.tempfile, "mkdtemp", refuse)
+    refused = pytest.raises(SinkError, match=f"in {tmp_path}: No such.*another place")
+    with refused, staged(tmp_path / "x.onnx"):
+        pass
+
+
 def test_no_room_beside_the_output_is_told(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -358,6 +372,6 @@ def test_the_file_says_where_it_comes_from(source: Path, pictures: Path, tmp_pat
     assert made == json.loads(json.dumps(done.provenance))
     assert made["source_sha256"] == hashlib.sha256(source.read_bytes()).hexdigest()
     assert (made["framework"], made["precision"]) == ("onnx", "int8")
-    assert made["options"]["calibration"] == {"kind": "pictures", "samples": 8, "method": "minmax"}
+    assert made["options"]["calibration"] == {"kind": "pictures", "samples": 8, "method": "auto"}
     assert made["tools"]["onnx"] == onnx.__version__
     assert str(tmp_path) not in texts["edgeinfer.provenance"]

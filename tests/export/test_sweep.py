@@ -13,6 +13,7 @@ import onnx.parser
 import pytest
 from onnx import numpy_helper
 
+from edgeinfer.cli.main import main
 from edgeinfer.errors import SpecError, UsageError
 from edgeinfer.model import LoadOptions, open_model
 from edgeinfer_export.options import ExportOptions
@@ -105,6 +106,19 @@ def test_a_sweep_measures_every_size_in_both_precisions(
     texts = {element.text for element in drawn.iter() if element.tag.endswith("text")}
     assert {"16 fp32", "64 int8", "top1"} <= texts
     assert sum(element.tag.endswith("circle") for element in drawn.iter()) == 4
+
+
+def test_the_report_of_a_sweep_is_a_page(
+    classifier: Path, classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.md"
+    given = ["export", str(classifier), "-o", str(tmp_path / "out.onnx"), "--report", str(page)]
+    sized = ["--input-size", "16,64", "--validation", str(classes)]
+    assert main([*given, *sized]) == 0, capsys.readouterr().err
+    text = page.read_text()
+    assert "| size | precision | top1 | latency p50 | file |" in text
+    assert f"`{tmp_path / 'out-16-fp32.onnx'}`" in text
+    assert text.count(" * | fp32 | 1 | ") >= 1
 
 
 def test_one_size_is_an_export_at_that_size(classifier: Path, tmp_path: Path) -> None:

@@ -204,6 +204,17 @@ def test_ultraface_scales_its_shares_to_the_input() -> None:
     assert "4420" in str(head.why_not(graph((1, 9, 2), (1, 9, 4), hw=(240, 320))))
 
 
+def test_ultraface_brings_regressions_from_its_anchors_to_corners() -> None:
+    scores, boxes = np.zeros((1, 235, 2), np.float32), np.zeros((1, 235, 4), np.float32)
+    # The first box of the second cell: its middle is at (12, 4), its sides are 10 pixels.
+    scores[0, 3], boxes[0, 3] = [0.1, 0.9], [1, 0, 5 * math.log(2), 0]
+    found = decoded("ultraface", {"scores": scores, "boxes": boxes}, labels=1, encoded=True)
+    assert found.boxes_xyxy[0].tolist() == pytest.approx([3, 0, 23, 9], abs=1e-4)
+    few = {"scores": scores[:, :9], "boxes": boxes[:, :9]}
+    with pytest.raises(SpecError, match="9 predictions and 235 anchors"):
+        decoded("ultraface", few, labels=1, encoded=True)
+
+
 def yunet_outputs() -> dict[str, np.ndarray]:
     columns = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
     return {

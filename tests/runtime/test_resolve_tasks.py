@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
+import onnx.parser
 import pytest
 
 from edgeinfer.errors import SpecError, UsageError
@@ -78,7 +81,6 @@ def test_a_task_of_ultralytics_that_is_unknown_here_runs_as_tensors_and_says_so(
     [
         ([(1, 116, 84), (1, 32, 16, 16)], (1, 3, 64, 64), "yolov8-seg"),
         ([(1, 21, 64, 64)], (1, 3, 64, 64), "semantic"),
-        ([(1, 4420, 2), (1, 4420, 4)], (1, 3, 240, 320), "ultraface"),
         ([(1, 85, 22, 22)], (1, 3, 352, 352), "fastestdet"),
         ([(1, 84, 4), (1, 84, 2), (1, 84, 10)], (1, 3, 64, 64), "retinaface"),
         ([(1, 300, 84)], (1, 3, 640, 640), "rtdetr"),
@@ -88,6 +90,55 @@ def test_shapes_that_say_enough_are_guessed(shapes: Any, picture: Any, head: str
     spec = resolve(opened(*shapes, picture=picture), Overrides())
     assert (spec.head, spec.origin) == (head, "guessed")
     assert any(f"'{head}'" in note for note in spec.notes)
+
+
+# 235 boxes are what UltraFace's anchors give for 64x64.
+FACES = """
+<ir_version: 8, opset_import: ["" : 17]>
+faces (float[1, 3, 64, 64] images) => (float[1, 235, 2] scores, float[1, 235, 4] boxes) {
+  pooled = GlobalAveragePool (images)
+  score_cells = Conv (pooled, score_w)
+  score_shape = Constant <value = int64[3] {1, 235, 2}> ()
+  score_rows = Reshape (score_cells, score_shape)
+  scores = Softmax (score_rows)
+  box_cells = Conv (pooled, box_w)
+  box_shape = Constant <value = int64[3] {1, 235, 4}> ()
+  rows = Reshape (box_cells, box_shape)
+  %s
+}
+"""
+
+
+def opened_faces(folder: Path, last: str) -> Opened:
+    model = onnx.parser.parse_model(FACES % last)
+    for name, count in (("score_w", 470), ("box_w", 940)):
+        weights = np.zeros((count, 3, 1, 1), np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(weights, name))
+    onnx.save(model, str(folder / "faces.onnx"))
+    outputs = (
+        TensorSpec("scores", "float32", (1, 235, 2)),
+        TensorSpec("boxes", "float32", (1, 235, 4)),
+    )
+    inputs = (TensorSpec("images", "float32", (1, 3, 64, 64)),)
+    return Opened(folder / "faces.onnx", inputs, outputs, {})
+
+
+@pytest.mark.parametrize(
+    ("last", "options"),
+    [
+        ("boxes = Identity (rows)", {"encoded": True}),
+        ("boxes = Concat <axis = 1> (rows)", {"encoded": True}),
+        ("boxes = Exp (rows)", {}),
+    ],
+)
+def test_faces_whose_boxes_come_straight_from_convolutions_are_brought_to_corners(
+    tmp_path: Path, last: str, options: dict[str, Any]
+) -> None:
+    found = opened_faces(tmp_path, last)
+    for overrides in (Overrides(), Overrides(head="ultraface")):
+        spec = resolve(found, overrides)
+        assert (spec.head, dict(spec.head_options)) == ("ultraface", options)
+        assert any("regressions" in note for note in spec.notes) == bool(options)
 
 
 @pytest.mark.parametrize(
@@ -153,9 +204,8 @@ def test_options_that_do_not_fit_say_where(fields: dict[str, Any], said: str) ->
         resolve(opened((1, 56, 84), **{"edgeinfer.spec": json.dumps(spec)}), Overrides())
 
 
-def test_faces_have_a_label_and_a_threshold_of_their_own() -> None:
-    found = opened((1, 4420, 2), (1, 4420, 4), picture=(1, 3, 240, 320))
-    spec = resolve(found, Overrides())
+def test_faces_have_a_label_and_a_threshold_of_their_own(tmp_path: Path) -> None:
+    spec = resolve(opened_faces(tmp_path, "boxes = Exp (rows)"), Overrides())
     assert (spec.labels, spec.thresholds["score"]) == (("face",), 0.5)
     assert spec.inputs[0].mean == (127, 127, 127)
 

@@ -241,6 +241,12 @@ def _fitted(path: Path, array: Array, tensor: TensorSpec) -> Array:
             f"The array '{tensor.name}' of {path} is {list(array.shape)}; the model takes "
             f"{list(tensor.shape) or 'a single number'}, with samples along the first axis."
         )
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        first = int(np.argwhere(np.isnan(array))[0][0])
+        raise SourceError(
+            f"The array '{tensor.name}' of {path} holds values that are no numbers (NaN), first in "
+            f"row {first}: nothing can be measured on them. Leave such samples out."
+        )
     if str(array.dtype) == tensor.dtype:
         return array
     if array.dtype.kind == "f" and tensor.dtype.startswith("float"):

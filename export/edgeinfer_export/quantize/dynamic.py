@@ -3,10 +3,8 @@ recurrent nets."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeinfer.artifact import nodes_of, tensors_of
@@ -16,6 +14,7 @@ from edgeinfer_export.quantize.prepare import prepared, refused
 from edgeinfer_export.quantize.quiet import quiet
 from edgeinfer_export.quantize.recipes import RECIPES
 from edgeinfer_export.steps.clean import clean
+from edgeinfer_export.steps.staging import throwaway
 
 if TYPE_CHECKING:
     import onnx
@@ -53,8 +52,8 @@ class DynamicQuantizer:
             ModelFileError: if the quantizer cannot handle it.
         """
         tools: Any = need("onnxruntime.quantization")
-        with tempfile.TemporaryDirectory(prefix="edgeinfer-export-") as folder:
-            path = Path(folder) / "quantized.onnx"
+        with throwaway() as folder:
+            path = folder / "quantized.onnx"
             try:
                 with quiet():
                     tools.quantize_dynamic(

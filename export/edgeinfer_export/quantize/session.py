@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from edgeinfer.frames import Array
 from edgeinfer.machine import usable_cpus
 from edgeinfer.providers import onnxruntime, runtime_version
 from edgeinfer.providers.ort import runtime_message
+from edgeinfer_export.steps.staging import throwaway
 
 if TYPE_CHECKING:
     import onnx
@@ -72,8 +72,8 @@ def optimized(model: onnx.ModelProto) -> onnx.ModelProto:
     settings = ort.SessionOptions()
     settings.log_severity_level = 4
     settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    with tempfile.TemporaryDirectory(prefix="edgeinfer-export-") as folder:
-        path = Path(folder) / "optimized.onnx"
+    with throwaway() as folder:
+        path = folder / "optimized.onnx"
         settings.optimized_model_filepath = str(path)
         try:
             ort.InferenceSession(

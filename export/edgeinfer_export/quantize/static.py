@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +19,7 @@ from edgeinfer_export.quantize.recipes import RECIPES
 from edgeinfer_export.quantize.sums import narrow_skips
 from edgeinfer_export.quantize.thresholds import range_of
 from edgeinfer_export.steps.clean import clean
+from edgeinfer_export.steps.staging import throwaway
 
 if TYPE_CHECKING:
     import onnx
@@ -165,7 +164,7 @@ def _with_qdq(job: Quantizer, excluded: Sequence[str]) -> onnx.ModelProto:
         },
     )
     work.quantize_model()
-    with tempfile.TemporaryDirectory(prefix="edgeinfer-export-") as folder:
-        path = Path(folder) / "quantized.onnx"
+    with throwaway() as folder:
+        path = folder / "quantized.onnx"
         work.model.save_model_to_file(str(path), False)
         return onnx.load(str(path))

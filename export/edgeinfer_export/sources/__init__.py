@@ -42,6 +42,10 @@ SOURCES: Mapping[str, str] = MappingProxyType(
 )
 
 
+# Whose program and weights may lie in files of their own.
+_WEIGHTS_APART = ("pytorch", "caffe", "mxnet", "darknet", "paddle")
+
+
 def reader_of(framework: str) -> Reader:
     """The reader of a framework.
 
@@ -86,4 +90,15 @@ def open_source_model(request: Request, framework: str = "auto") -> SourceModel:
         MissingPackageError: if the extra that reads it is not installed.
     """
     name = framework_of(request) if framework == "auto" else framework
-    return reader_of(name).open_source(request)
+    reader = reader_of(name)
+    for option, given, takers in (
+        ("--weights", request.weights, _WEIGHTS_APART),
+        ("--entry", request.entry, ("pytorch",)),
+    ):
+        if given is not None and name not in takers:
+            raise UsageError(
+                f"{option} {given} is for {', '.join(takers)}; {request.path} is read as "
+                f"{reader.TITLE}, which has all in one place: leave it out, or name what it is "
+                f"with --framework."
+            )
+    return reader.open_source(request)

@@ -95,7 +95,8 @@ def check_embedded(
 
     Returns:
         ``share`` of the plain model's answers that the other gives too, in the same place and as
-        sure; ``answers``, ``extra`` answers of the other, ``pictures``.
+        sure (None where it sees nothing); ``answers``, ``extra`` answers of the other,
+        ``pictures``.
 
     Raises:
         CheckFailed: if the answers are not the same.
@@ -120,7 +121,8 @@ def check_embedded(
             f"pictures are the same, and {extra} are new: the file was not written. Export "
             f"without it, and report this with the model."
         )
-    return {"share": share, "answers": answers, "extra": extra, "pictures": count}
+    known = share if answers else None
+    return {"share": known, "answers": answers, "extra": extra, "pictures": count}
 
 
 def _named(options: ExportOptions) -> str:

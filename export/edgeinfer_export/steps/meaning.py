@@ -23,23 +23,25 @@ def spec_of(source: SourceModel, options: ExportOptions) -> ModelSpec:
         SpecError: if it is unknown, ambiguous or contradicts the graph.
         UsageError: for a task or head that does not exist.
     """
-    if isinstance(options.spec, ModelSpec):
-        return options.spec
+    spec, overridden = options.spec, (options.task, options.head, options.labels)
+    if isinstance(spec, ModelSpec) and not any(overridden):
+        return spec
     graph = source.model.graph
     weights = {tensor.name for tensor in graph.initializer}
     metadata = {entry.key: entry.value for entry in source.model.metadata_props}
     if source.spec is not None:
         metadata.setdefault(METADATA_KEY, json.dumps(source.spec))
+    if isinstance(spec, ModelSpec):
+        metadata[METADATA_KEY] = json.dumps(spec.to_dict())
+        spec = None
     opened = Opened(
         path=source.path,
         inputs=tuple(tensor_spec(value) for value in graph.input if value.name not in weights),
         outputs=tuple(tensor_spec(value) for value in graph.output),
         metadata=metadata,
     )
-    overrides = Overrides(
-        spec=options.spec, task=options.task, head=options.head, labels=options.labels
-    )
-    return resolve(opened, overrides)
+    task, head, labels = overridden
+    return resolve(opened, Overrides(spec=spec, task=task, head=head, labels=labels))
 
 
 def tensor_spec(value: onnx.ValueInfoProto) -> TensorSpec:

@@ -6,7 +6,6 @@ The work is done by ONNX Runtime's basic optimizations, which leave standard ope
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from edgeinfer.preprocess.surgery import subgraphs
 from edgeinfer_export.quantize.calibration import Calibration
 from edgeinfer_export.quantize.session import Session, optimized
 from edgeinfer_export.steps.clean import clean, drop_unused_opsets
+from edgeinfer_export.steps.staging import throwaway
 from edgeinfer_export.steps.write import size_of
 
 if TYPE_CHECKING:
@@ -96,10 +96,10 @@ def same_answers(one: onnx.ModelProto, other: onnx.ModelProto, data: Calibration
     if any(node.op_type in _RANDOM for node in nodes_of(one.graph)):
         return False
     fed = data.inputs(0)
-    with tempfile.TemporaryDirectory(prefix="edgeinfer-export-") as folder:
+    with throwaway() as folder:
         try:
-            before = _answers(one, Path(folder) / "before.onnx", fed)
-            after = _answers(other, Path(folder) / "after.onnx", fed)
+            before = _answers(one, folder / "before.onnx", fed)
+            after = _answers(other, folder / "after.onnx", fed)
         except EdgeInferError:
             return False
     return before.keys() == after.keys() and all(

@@ -56,9 +56,23 @@ def scratch(output: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def throwaway() -> Iterator[Path]:
+    """An empty folder among the temporary ones, for one step."""
+    with _folder(Path(tempfile.gettempdir()), SCRATCH_PREFIX) as inside:
+        yield inside
+
+
+@contextlib.contextmanager
 def _folder(place: Path, prefix: str) -> Iterator[Path]:
     collect(place, prefix)
-    inside = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
+    try:
+        inside = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise
+        raise SinkError(
+            f"Nothing can be written in {place}: {error.strerror or error}. Choose another place."
+        ) from error
     handle = os.open(inside, os.O_RDONLY)
     try:
         # Where a file system knows no locks, what the dead leave there stays.

@@ -22,6 +22,7 @@ from edgeinfer_export.result import Exported
 from edgeinfer_export.sources import Request, SourceModel, open_source_model
 from edgeinfer_export.steps.meaning import spec_of, tensor_spec
 from edgeinfer_export.steps.resize import SizeHW, picture_of, resized, shape_for, sized_spec
+from edgeinfer_export.steps.staging import scratch
 from edgeinfer_export.sweep.points import Point, Swept, frontier, plot_of, size_text
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ def export_at(
         SpecError: if the graph cannot take that size. Others: see `commands.export`.
     """
     check_paths(source, output)
-    with tempfile.TemporaryDirectory(prefix="edgeinfer-export-") as folder:
-        work = _Work(source, options, Path(folder), progress or _silent)
+    with scratch(output) as folder:
+        work = _Work(source, options, folder, progress or _silent)
         return work.export(size_hw, options.precision, output)
 
 
@@ -72,8 +73,8 @@ def sweep(
     check_paths(source, output)
     for path in (report, plot):
         check_writable(path)
-    with tempfile.TemporaryDirectory(prefix="edgeinfer-export-") as folder:
-        work = _Work(source, options, Path(folder), progress or _silent)
+    with scratch(output) as folder:
+        work = _Work(source, options, folder, progress or _silent)
         # All sizes are tried before long work starts.
         for size in sizes:
             work.opened(size)
@@ -139,7 +140,11 @@ class _Work:
         options = dataclasses.replace(
             self._options,
             precision=precision,
+            # With all that overrides it in it.
             spec=sized_spec(self._spec, size),
+            task=None,
+            head=None,
+            labels=None,
             max_drop=None if precision == "fp32" else self._options.max_drop,
         )
         request = Request(self._source, Path(tempfile.mkdtemp(dir=self._folder)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,20 @@ def test_ultraface_is_what_its_published_twin_is(
     half = prior[:, 2:] * np.exp(found["boxes"][0, :, 2:] * 0.2) / 2
     boxes = np.concatenate((centre - half, centre + half), axis=1)
     assert range_apart(boxes, twin["boxes"][0]) <= 1e-4
+
+
+def test_ultraface_of_caffe_counts_faces_as_others_do(
+    realdata: Path, tmp_path: Path, vetted: None
+) -> None:
+    source = realdata / "checkpoints/caffe/ultraface_RFB-320.caffemodel"
+    exported = export(source, tmp_path / "out.onnx")
+    truth = json.loads((realdata / "labels/faces.json").read_text())
+    with edgeinfer.load(exported.output, provider="cpu") as model:
+        for name, count in truth.items():
+            (file,) = (realdata / "images").rglob(name)
+            picture = cv2.imread(str(file))
+            assert picture is not None
+            assert len(model(picture).to_dict()["instances"]) == count, name
 
 
 def test_a_darknet_detector_sees_what_is_there(
