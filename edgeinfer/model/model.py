@@ -14,7 +14,6 @@ from edgeinfer.errors import EdgeInferError, InputError, SpecError
 from edgeinfer.frames import Array, Arrays, Frame, frame_from_array
 from edgeinfer.heads import HEADS, Graph
 from edgeinfer.machine import give_back_memory, this_machine
-from edgeinfer.model.lane import Lane
 from edgeinfer.model.options import LoadOptions
 from edgeinfer.model.recovery import Recovery
 from edgeinfer.model.session import Session, open_session
@@ -25,6 +24,7 @@ from edgeinfer.spec import ModelSpec, TensorSpec
 from edgeinfer.timing import now_ns
 
 if TYPE_CHECKING:
+    from edgeinfer.model.lane import Lane
     from edgeinfer.providers.vet import HeadStart
 
 
@@ -139,6 +139,9 @@ class Model:
         self._session.check_vetted()
         if not self._lanes:
             give_back_memory()
+        # Opening does without what only running needs.
+        from edgeinfer.model.lane import Lane
+
         lane = Lane(
             self._recovery, spec or self.spec, self._fed, HEADS[self.spec.head], self._shapes
         )
