@@ -163,20 +163,24 @@ def command(
     made: Exported | Swept
     with _steps() as tell:
         if len(sizes) > 1:
-            made = sweep(source, output, sizes, options, tell)
+            made = sweep(source, output, sizes, options, tell, _say)
         elif sizes:
-            made = export_at(source, output, sizes[0], options, tell)
+            made = export_at(source, output, sizes[0], options, tell, _say)
         else:
-            made = run_export(source, output, options, tell, lambda text: say(f"edgeinfer: {text}"))
+            made = run_export(source, output, options, tell, _say)
     document = made.to_dict()
     if report is not None:
         write_text(report, _report(document, report))
     for note in made.notes:
-        say(f"edgeinfer: {note}")
+        _say(note)
     if output_format == "json":
         print_json(document)
     else:
         print(_sweep_text(document) if len(sizes) > 1 else _text(document))
+
+
+def _say(text: str) -> None:
+    say(f"edgeinfer: {text}")
 
 
 def _share(text: str | None) -> float | None:

@@ -86,12 +86,17 @@ def _provenance_text(made: dict[str, Any]) -> str:
     """One line, whatever somebody wrote there."""
     parts = [f"by edgeinfer {made.get('edgeinfer', '?')} from {made.get('framework', '?')}"]
     parts.append(f"source {str(made.get('source_sha256', '?'))[:12]}")
+    # The graph's reader and what rewrote it are often the same package: told once.
+    versions: dict[str, None] = {}
     for key in ("converters", "tools"):
         if isinstance(made.get(key), dict):
-            parts += [f"{name} {version}" for name, version in made[key].items()]
+            versions.update((f"{name} {version}", None) for name, version in made[key].items())
+    parts += versions
     if isinstance(made.get("options"), dict):
         said = " ".join(f"{key}={value}" for key, value in made["options"].items())
         parts.append(f"options {said}")
+    if isinstance(made.get("guessed"), list):
+        parts.append(f"guessed {'; '.join(str(note) for note in made['guessed'])}")
     return ", ".join(parts)
 
 

@@ -155,7 +155,7 @@ def export_opened(
         precision=precision,
         target=options.target if options.precision.startswith("int8") else found.target,
     )
-    provenance = provenance_of(opened, options, data, precision)
+    provenance = provenance_of(opened, options, data, precision, found.notes)
     files = _write(job, made, output.resolve(), spec, provenance)
     tell("write", 1, 1)
     return Exported(

@@ -89,6 +89,8 @@ def _provenance(made: Mapping[str, Any]) -> Iterator[str]:
     for key, value in made.items():
         if isinstance(value, Mapping):
             value = ", ".join(f"{name} {item}" for name, item in value.items()) or "-"
+        elif isinstance(value, list):
+            value = "; ".join(str(item) for item in value)
         yield f"- {key}: {value}"
 
 

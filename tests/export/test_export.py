@@ -19,6 +19,7 @@ import pytest
 from onnx import numpy_helper
 
 import edgeinfer_export
+from edgeinfer.cli.main import main
 from edgeinfer.errors import (
     CheckFailed,
     EdgeInferError,
@@ -437,12 +438,18 @@ def test_options_of_other_sources_are_refused(
     assert not (tmp_path / "out.onnx").exists()
 
 
-def test_what_nobody_said_is_called_a_guess(tmp_path: Path) -> None:
+def test_what_nobody_said_is_called_a_guess(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = onnx.parser.parse_model(UNTOLD)
     onnx.save(model, str(tmp_path / "net.onnx"))
     done = export(tmp_path / "net.onnx", tmp_path / "out.onnx")
     (guess,) = (note for note in done.notes if note.startswith("guessed"))
     assert all(words in guess for words in ("head 'softmax'", "the preprocessing", "--spec"))
+    # From here on the file says it as if it were known; it goes on saying that nobody did.
+    capsys.readouterr()
+    assert main(["inspect", str(done.output)]) == 0
+    assert "guessed the head 'softmax'" in capsys.readouterr().out
 
 
 def test_the_public_names_are_these() -> None:

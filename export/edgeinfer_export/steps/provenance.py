@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -18,13 +18,18 @@ _TOOLS = ("numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxruntime-openvi
 
 
 def provenance_of(
-    source: SourceModel, options: ExportOptions, data: Calibration, precision: str
+    source: SourceModel,
+    options: ExportOptions,
+    data: Calibration,
+    precision: str,
+    guessed: Sequence[str] = (),
 ) -> dict[str, Any]:
     """What goes into the metadata under `edgeinfer.spec.PROVENANCE_KEY`.
 
     Args:
         data: what ranges were measured on; only its kind and number are told.
         precision: that the file computes in.
+        guessed: what nobody said of the source, and its spec says now.
     """
     return {
         "schema": SCHEMA,
@@ -36,6 +41,7 @@ def provenance_of(
         "reference": None if source.reference is None else source.reference.name,
         "precision": precision,
         "options": _options(options, data),
+        **({"guessed": list(guessed)} if guessed else {}),
     }
 
 

@@ -37,6 +37,7 @@ def export_at(
     size_hw: SizeHW,
     options: ExportOptions,
     progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Exported:
     """Export a model at another input size.
 
@@ -45,7 +46,7 @@ def export_at(
     """
     check_paths(source, output)
     with scratch(output) as folder:
-        work = _Work(source, options, folder, progress or _silent)
+        work = _Work(source, options, folder, progress or _silent, say or _mute)
         return work.export(size_hw, options.precision, output)
 
 
@@ -55,6 +56,7 @@ def sweep(
     sizes: Sequence[SizeHW],
     options: ExportOptions,
     progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Swept:
     """Export a model at several sizes, in FP32 and in the precision asked for, and measure all.
 
@@ -74,7 +76,7 @@ def sweep(
     for path in (report, plot):
         check_writable(path)
     with scratch(output) as folder:
-        work = _Work(source, options, folder, progress or _silent)
+        work = _Work(source, options, folder, progress or _silent, say or _mute)
         # All sizes are tried before long work starts.
         for size in sizes:
             work.opened(size)
@@ -88,8 +90,16 @@ def sweep(
 class _Work:
     """A source that is opened once and made again at every size."""
 
-    def __init__(self, source: Path, options: ExportOptions, folder: Path, tell: Progress):
-        self._source, self._options, self._folder, self._tell = source, options, folder, tell
+    def __init__(
+        self,
+        source: Path,
+        options: ExportOptions,
+        folder: Path,
+        tell: Progress,
+        say: Callable[[str], None],
+    ) -> None:
+        self._source, self._options, self._folder = source, options, folder
+        self._tell, self._say = tell, say
         self._plain = self._open({})
         self._spec: ModelSpec = spec_of(self._plain, options)
         self._made: dict[SizeHW, SourceModel] = {}
@@ -105,6 +115,7 @@ class _Work:
             entry=options.entry,
             input_shapes={**options.input_shapes, **shapes},
             trust_pickle=options.trust_pickle,
+            say=self._say,
         )
         return open_source_model(request, options.framework)
 
@@ -186,3 +197,7 @@ def _check_box(options: ExportOptions) -> None:
 
 def _silent(step: str, done: int, total: int) -> None:
     """The progress of a caller who wants none."""
+
+
+def _mute(text: str) -> None:
+    """What is told to a caller who wants nothing told."""
