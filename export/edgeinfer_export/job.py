@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -83,6 +84,17 @@ class Proof:
         return {"p50_ns": self.speed.get("p50_ns", {}).get(role)}
 
 
+def too_few(count: int, allowed: float) -> tuple[str, ...]:
+    """What to tell where so many samples cannot show a loss as small as the budget."""
+    if not allowed or count * allowed >= 1:
+        return ()
+    return (
+        f"{count} samples cannot carry a budget of {allowed:.2%}, since one of them is "
+        f"{1 / count:.2%}: the search for what stays in float follows chance; give at least "
+        f"{math.ceil(1 / allowed)}",
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class Job:
     """An export whose source was read.
@@ -136,6 +148,7 @@ class Job:
         if self.options.max_drop is None:
             return Made(writers[0].build(), head, notes=(*notes, *more))
         judge, allowed = self._judge, self.options.max_drop
+        notes += too_few(len(self.data if self.dataset is None else self.dataset), allowed)
         found = Search(writers, judge, allowed, self.data, self.tell).run()
         gate = {
             "metric": judge.metric,

@@ -24,6 +24,7 @@ from edgeinfer_export.gate.budget import check_metric, loss
 from edgeinfer_export.gate.groups import groups_of
 from edgeinfer_export.gate.search import MAX_ATTEMPTS, Search
 from edgeinfer_export.gate.speed import Speed
+from edgeinfer_export.job import too_few
 from edgeinfer_export.quantize.calibration import ArrayCalibration
 from edgeinfer_export.quantize.static import Quantizer, quantizer
 from edgeinfer_export.steps.accuracy import check_drop, check_not_blind
@@ -319,3 +320,9 @@ def test_a_variant_that_is_not_faster_comes_with_a_recommendation() -> None:
     assert "--provider openvino" in other.notes("int8")[0]
     quick = Speed({"source": 100, "output": 60}, {"output": ratio(base, fast)}, 2, 20)
     assert quick.notes("int8") == ()
+
+
+def test_samples_that_cannot_carry_the_budget_are_told() -> None:
+    (told,) = too_few(4, 0.01)
+    assert "4 samples" in told and "25.00%" in told and "at least 100" in told
+    assert too_few(100, 0.01) == () and too_few(4, 0.25) == () and too_few(4, 0.0) == ()
