@@ -136,9 +136,18 @@ def run_export(
 
 
 def export_opened(
-    request: Request, output: Path, opened: SourceModel, options: ExportOptions, tell: Progress
+    request: Request,
+    output: Path,
+    opened: SourceModel,
+    options: ExportOptions,
+    tell: Progress,
+    size_hw: tuple[int, int] | None = None,
 ) -> Exported:
-    """`export` of a source that was read; the same errors."""
+    """`export` of a source that was read; the same errors.
+
+    Args:
+        size_hw: the input size that was asked for, which the source has by now.
+    """
     precision, said = kept_precision(opened.model, options.precision)
     found = spec_of(opened, options)
     check_embeddable(found, options)
@@ -155,7 +164,7 @@ def export_opened(
         precision=precision,
         target=options.target if options.precision.startswith("int8") else found.target,
     )
-    provenance = provenance_of(opened, options, data, precision, found.notes)
+    provenance = provenance_of(opened, options, data, precision, found.notes, size_hw)
     files = _write(job, made, output.resolve(), spec, provenance)
     tell("write", 1, 1)
     return Exported(

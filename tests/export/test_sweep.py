@@ -128,6 +128,7 @@ def test_one_size_is_an_export_at_that_size(classifier: Path, tmp_path: Path) ->
     assert dims == [1, 3, 24, 40]
     assert done.parity["outputs"]["scores"]["max"] == 0.0
     assert done.spec.inputs[0].size_hw == (24, 40)
+    assert done.provenance["options"]["input_size"] == "24x40"
 
 
 def test_a_graph_that_holds_on_to_its_size_is_refused_by_name(

@@ -23,6 +23,7 @@ def provenance_of(
     data: Calibration,
     precision: str,
     guessed: Sequence[str] = (),
+    size_hw: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
     """What goes into the metadata under `edgeinfer.spec.PROVENANCE_KEY`.
 
@@ -30,6 +31,7 @@ def provenance_of(
         data: what ranges were measured on; only its kind and number are told.
         precision: that the file computes in.
         guessed: what nobody said of the source, and its spec says now.
+        size_hw: the input size that was asked for, if one was.
     """
     return {
         "schema": SCHEMA,
@@ -40,7 +42,10 @@ def provenance_of(
         "tools": _versions(),
         "reference": None if source.reference is None else source.reference.name,
         "precision": precision,
-        "options": _options(options, data),
+        "options": {
+            **_options(options, data),
+            **({} if size_hw is None else {"input_size": "{}x{}".format(*size_hw)}),
+        },
         **({"guessed": list(guessed)} if guessed else {}),
     }
 

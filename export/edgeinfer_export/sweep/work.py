@@ -159,7 +159,7 @@ class _Work:
             max_drop=None if precision == "fp32" else self._options.max_drop,
         )
         request = Request(self._source, Path(tempfile.mkdtemp(dir=self._folder)))
-        return export_opened(request, output, self.opened(size), options, self._tell)
+        return export_opened(request, output, self.opened(size), options, self._tell, size)
 
     def measure(
         self, sizes: Sequence[SizeHW], output: Path
