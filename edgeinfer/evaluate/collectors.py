@@ -79,6 +79,16 @@ def _named(values: Mapping[int, float], labels: Sequence[str]) -> dict[str, floa
     return {names.get(key, str(key)): value for key, value in values.items()}
 
 
+def _found(metric: DetectionMetric, labels: Sequence[str]) -> Figures:
+    scores = metric.result()
+    return {
+        "map50": scores.map50,
+        "map50_95": scores.map50_95,
+        "precision": scores.precision,
+        "recall": scores.recall,
+    }, _named(scores.per_class, labels)
+
+
 class _Objects:
     """What tasks of boxes with scores share.
 
@@ -110,13 +120,7 @@ class _Detect(_Objects):
         self._boxes.add(value.boxes_xyxy, value.scores, value.class_ids, truth.boxes_xyxy, ids)
 
     def figures(self, labels: Sequence[str]) -> Figures:
-        scores = self._boxes.result()
-        return {
-            "map50": scores.map50,
-            "map50_95": scores.map50_95,
-            "precision": scores.precision,
-            "recall": scores.recall,
-        }, _named(scores.per_class, labels)
+        return _found(self._boxes, labels)
 
 
 class _Segment(_Objects):
@@ -202,13 +206,7 @@ class _Oriented(_Objects):
         self._shapes.add_overlaps(value.scores, value.class_ids, ids, overlap)
 
     def figures(self, labels: Sequence[str]) -> Figures:
-        scores = self._shapes.result()
-        return {
-            "map50": scores.map50,
-            "map50_95": scores.map50_95,
-            "precision": scores.precision,
-            "recall": scores.recall,
-        }, _named(scores.per_class, labels)
+        return _found(self._shapes, labels)
 
 
 class _Plain:

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 from edgeinfer.lazy import exports
 
 if TYPE_CHECKING:
-    from edgeinfer.results.instances import Oriented, Poses, Segments
+    from edgeinfer.results.instances import Detections, Oriented, Poses, Segments
     from edgeinfer.results.maps import ClassMap
     from edgeinfer.results.masks import Mask, rle_decode, rle_encode
     from edgeinfer.results.record import (
         Classes,
-        Detections,
         Payload,
         Placement,
         Result,
@@ -53,7 +52,7 @@ _HOMES = {
     "Anomaly": "edgeinfer.results.vectors",
     "ClassMap": "edgeinfer.results.maps",
     "Classes": "edgeinfer.results.record",
-    "Detections": "edgeinfer.results.record",
+    "Detections": "edgeinfer.results.instances",
     "Embedding": "edgeinfer.results.vectors",
     "Mask": "edgeinfer.results.masks",
     "Oriented": "edgeinfer.results.instances",

@@ -1,4 +1,4 @@
-"""Objects with more than a box: masks, keypoints, a turned box."""
+"""Objects: boxes, and what may come with them: masks, keypoints, a turned box."""
 
 from __future__ import annotations
 
@@ -46,6 +46,14 @@ class _Instances:
             }
             for class_id, score, box in rows
         ]
+
+
+@dataclass(frozen=True, eq=False)
+class Detections(_Instances):
+    """Objects with nothing but a box."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"detections": self._rows()}
 
 
 @dataclass(frozen=True, eq=False)

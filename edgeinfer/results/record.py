@@ -146,44 +146,6 @@ def label_of(labels: Sequence[str], class_id: int) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Detections:
-    """Boxes, best first.
-
-    Attributes:
-        boxes_xyxy: `(N, 4)` float32 in pixels of the original frame.
-        scores: `(N,)` float32 in [0, 1].
-        class_ids: `(N,)` int64.
-        labels: every label of the model.
-        flags: ``nonfinite`` where the graph gave numbers that are none; such boxes are left out.
-    """
-
-    boxes_xyxy: NDArray[np.float32]
-    scores: NDArray[np.float32]
-    class_ids: NDArray[np.int64]
-    labels: tuple[str, ...] = ()
-    flags: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    def to_dict(self) -> dict[str, Any]:
-        rows = zip(
-            self.class_ids.tolist(), self.scores.tolist(), self.boxes_xyxy.tolist(), strict=True
-        )
-        return {
-            "detections": [
-                {
-                    "label": label_of(self.labels, class_id),
-                    "class_id": class_id,
-                    "score": round(score, 6),
-                    "box_xyxy": [round(edge, 3) for edge in box],
-                }
-                for class_id, score, box in rows
-            ]
-        }
-
-
-@dataclass(frozen=True, eq=False)
 class Classes:
     """The best classes, best first.
 

@@ -9,7 +9,7 @@ from edgeinfer.errors import EdgeInferError
 from edgeinfer.files import check_writable
 from edgeinfer.frames import Frame
 from edgeinfer.results import ClassMap, Payload, Result
-from edgeinfer.sinks.pictures import WRITTEN_SUFFIXES, file_name, write_picture
+from edgeinfer.sinks.pictures import WRITTEN_SUFFIXES, FreeNames, file_name, write_picture
 from edgeinfer.sinks.video import CONTAINERS
 
 
@@ -31,7 +31,7 @@ class ClassMaps:
         self._folder = output
         if suffix in CONTAINERS and not output.is_dir():
             self._folder = output.with_name(f"{output.stem}-masks")
-        self._written: set[Path] = set()
+        self._names = FreeNames()
         if self._single is not None:
             check_writable(self._single)
 
@@ -47,18 +47,10 @@ class ClassMaps:
         path = self._single
         if path is None:
             named = self._folder / file_name(result.frame)
-            path = self._free(named.with_name(f"{named.stem}-mask.png"))
+            path = self._names.take(named.with_name(f"{named.stem}-mask.png"))
             path.parent.mkdir(parents=True, exist_ok=True)
         write_picture(path, value.class_ids)
         return dataclasses.replace(result, value=dataclasses.replace(value, file=str(path)))
-
-    def _free(self, path: Path) -> Path:
-        number, free = 2, path
-        while free in self._written:
-            free = path.with_name(f"{path.stem}-{number}{path.suffix}")
-            number += 1
-        self._written.add(free)
-        return free
 
     def fail(self, stream: str | None, index: int | None, error: EdgeInferError, /) -> None:
         """Nothing: there is no map."""

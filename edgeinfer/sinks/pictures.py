@@ -42,6 +42,21 @@ def write_picture(path: Path, picture: Array) -> None:
     write_bytes(path, data.tobytes())
 
 
+class FreeNames:
+    """Gives a name that was taken before in this run a number."""
+
+    def __init__(self) -> None:
+        self._taken: set[Path] = set()
+
+    def take(self, path: Path) -> Path:
+        number, free = 2, path
+        while free in self._taken:
+            free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+            number += 1
+        self._taken.add(free)
+        return free
+
+
 class PictureFile:
     """One picture; each further frame replaces it.
 
@@ -80,7 +95,7 @@ class PictureFolder:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._written: set[Path] = set()
+        self._names = FreeNames()
         if folder.exists():
             check_writable(folder / "picture.png")
         elif not _nearest_folder(folder).is_dir():
@@ -89,7 +104,7 @@ class PictureFolder:
     def write(self, result: Result[Payload], frame: Frame | None, /) -> None:
         if frame is None or not isinstance(frame.data, np.ndarray):
             return
-        path = self._free(self._folder / file_name(frame.id))
+        path = self._names.take(self._folder / file_name(frame.id))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -97,14 +112,6 @@ class PictureFolder:
                 f"The folder {path.parent} cannot be made: {error.strerror}."
             ) from error
         write_picture(path, frame.data)
-
-    def _free(self, path: Path) -> Path:
-        number, free = 2, path
-        while free in self._written:
-            free = path.with_name(f"{path.stem}-{number}{path.suffix}")
-            number += 1
-        self._written.add(free)
-        return free
 
     def fail(self, stream: str | None, index: int | None, error: EdgeInferError, /) -> None:
         """Nothing: there is no picture to show."""

@@ -19,7 +19,7 @@ import onnx
 import pytest
 
 from edgeinfer import cache
-from edgeinfer.errors import MissingPackageError
+from edgeinfer.errors import EdgeInferError, MissingPackageError
 from edgeinfer_export.quantize.session import Session
 from edgeinfer_export.sources import Request, SourceModel, open_source_model
 from edgeinfer_export.sources.legacy import files, witness
@@ -80,6 +80,16 @@ class Opener:
         """The converted model."""
         self.folder.mkdir(exist_ok=True)
         return open_source_model(Request(path, self.folder, **request))
+
+    def refuses(
+        self, path: Path, *, error: type[EdgeInferError] = EdgeInferError, **request: Any
+    ) -> bool:
+        """Whether a file is refused; any other error goes through."""
+        try:
+            self.source(path, **request)
+        except error:
+            return True
+        return False
 
     def run(
         self, path: Path, inputs: Arrays | np.ndarray[Any, Any], **request: Any

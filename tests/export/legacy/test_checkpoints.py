@@ -36,7 +36,9 @@ def masks(
     return {value.shape[-1]: value for value in found.values()}
 
 
-def agree(realdata: Path, opener: Any, names: tuple[str, ...], random: np.random.Generator) -> None:
+def assert_agree(
+    realdata: Path, opener: Any, names: tuple[str, ...], random: np.random.Generator
+) -> None:
     """All of them give what the first one gives."""
     picture = random.uniform(0, 1, (1, 3, 260, 260)).astype(np.float32)
     answers = [masks(realdata, opener, name, picture) for name in names]
@@ -49,14 +51,14 @@ def agree(realdata: Path, opener: Any, names: tuple[str, ...], random: np.random
 def test_one_network_agrees_with_itself_across_frameworks(
     realdata: Path, opener: Any, random: np.random.Generator
 ) -> None:
-    agree(realdata, opener, MASKS, random)
+    assert_agree(realdata, opener, MASKS, random)
 
 
 @pytest.mark.parametrize("name", ROOM_MASKS)
 def test_it_agrees_with_what_tensorflow_has_of_it(
     realdata: Path, rooms: None, opener: Any, random: np.random.Generator, name: str
 ) -> None:
-    agree(realdata, opener, (MASKS[0], name), random)
+    assert_agree(realdata, opener, (MASKS[0], name), random)
 
 
 def test_ultraface_is_what_its_published_twin_is(

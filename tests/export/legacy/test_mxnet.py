@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeinfer.errors import EdgeInferError, ModelFileError, UsageError
+from edgeinfer.errors import ModelFileError, UsageError
 from edgeinfer_export.sources import mxnet as reader
 
 SHAPE = (1, 4, 9, 7)
@@ -23,7 +22,7 @@ def data(random: np.random.Generator) -> np.ndarray[Any, Any]:
     return random.uniform(-2, 2, SHAPE).astype(np.float32)
 
 
-def near(found: np.ndarray[Any, Any], wanted: Any) -> None:
+def assert_near(found: np.ndarray[Any, Any], wanted: Any) -> None:
     assert found.shape == np.shape(wanted)
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
 
@@ -54,7 +53,7 @@ def test_convolution_in_every_form_of_the_files(
     nodes = [("Convolution", "c", given, ["data", "c_weight", "c_bias"])]
     found = opener.one(mxnet(nodes, params, form=form, settings=settings), data, **GIVEN)
     wanted = slow.convolution(data, params["c_weight"], params["c_bias"], stride=2, pad=1, groups=2)
-    near(found, wanted)
+    assert_near(found, wanted)
 
 
 def test_deconvolution_has_no_bias_unless_it_says_so(
@@ -63,7 +62,7 @@ def test_deconvolution_has_no_bias_unless_it_says_so(
     params = {"w": floats(random, 4, 5, 4, 4)}
     given = {"kernel": (4, 4), "stride": (2, 2), "pad": (1, 1), "num_filter": 5}
     path = mxnet([("Deconvolution", "d", given, ["data", "w"])], params)
-    near(opener.one(path, data, **GIVEN), slow.deconvolution(data, params["w"], 2, 1))
+    assert_near(opener.one(path, data, **GIVEN), slow.deconvolution(data, params["w"], 2, 1))
 
 
 @pytest.mark.parametrize("fixed", [True, False])
@@ -75,7 +74,7 @@ def test_batch_norm_ignores_gamma_where_it_is_fixed(
     given = {"fix_gamma": fixed, "eps": "0.01"}
     found = opener.one(mxnet([("BatchNorm", "n", given, ["data", *names])], params), data, **GIVEN)
     g, b, m, v = (params[name][:, None, None] for name in names)
-    near(found, (data - m) / np.sqrt(v + 0.01) * (1 if fixed else g) + b)
+    assert_near(found, (data - m) / np.sqrt(v + 0.01) * (1 if fixed else g) + b)
 
 
 @pytest.mark.parametrize("kind", ["max", "padded", "valid"])
@@ -108,7 +107,7 @@ def test_pooling_rounds_by_its_convention(
         "count_include_pad": kind == "padded",
     }
     found = opener.one(mxnet([("Pooling", "p", given, ["data"])]), data, **GIVEN)
-    near(found, slow.pool(data, kernel, 2, pad, out, "" if kind == "max" else kind))
+    assert_near(found, slow.pool(data, kernel, 2, pad, out, "" if kind == "max" else kind))
 
 
 def test_fully_connected_flattens_unless_it_says_no(
@@ -116,11 +115,11 @@ def test_fully_connected_flattens_unless_it_says_no(
 ) -> None:
     params = {"w": floats(random, 5, 252), "b": floats(random, 5)}
     path = mxnet([("FullyConnected", "f", {"num_hidden": 5}, ["data", "w", "b"])], params)
-    near(opener.one(path, data, **GIVEN), data.reshape(1, -1) @ params["w"].T + params["b"])
+    assert_near(opener.one(path, data, **GIVEN), data.reshape(1, -1) @ params["w"].T + params["b"])
     params = {"w": floats(random, 5, 7)}
     given = {"num_hidden": 5, "flatten": False, "no_bias": True}
     path = mxnet([("FullyConnected", "f", given, ["data", "w"])], params)
-    near(opener.one(path, data, **GIVEN), data @ params["w"].T)
+    assert_near(opener.one(path, data, **GIVEN), data @ params["w"].T)
 
 
 OPERATORS: dict[str, tuple[str, dict[str, Any], Any]] = {
@@ -178,7 +177,7 @@ def soft(x: np.ndarray[Any, Any], axis: int) -> np.ndarray[Any, Any]:
 def test_operators_without_parameters(opener: Any, mxnet: Any, data: Any, case: str) -> None:
     op, given, wanted = OPERATORS[case]
     found = opener.one(mxnet([(op, "n", given, ["data"])]), data, **GIVEN)
-    near(found, wanted(data.astype(np.float64)))
+    assert_near(found, wanted(data.astype(np.float64)))
 
 
 def test_operators_of_two_tensors(opener: Any, mxnet: Any, data: Any) -> None:
@@ -194,7 +193,7 @@ def test_operators_of_two_tensors(opener: Any, mxnet: Any, data: Any) -> None:
     }
     for op, wanted in cases.items():
         nodes = [twice, (op, "n", {}, ["data", "twice"])]
-        near(opener.one(mxnet(nodes), data, **GIVEN), wanted)
+        assert_near(opener.one(mxnet(nodes), data, **GIVEN), wanted)
 
 
 def test_outputs_of_a_split_are_told_apart(opener: Any, mxnet: Any, data: Any) -> None:
@@ -202,10 +201,10 @@ def test_outputs_of_a_split_are_told_apart(opener: Any, mxnet: Any, data: Any) -
         ("SliceChannel", "s", {"num_outputs": 2}, ["data"]),
         ("_plus_scalar", "p", {"scalar": 1}, ["s/1"]),
     ]
-    near(opener.one(mxnet(nodes), data, **GIVEN), data[:, 2:] + 1)
+    assert_near(opener.one(mxnet(nodes), data, **GIVEN), data[:, 2:] + 1)
     both = mxnet(nodes[:1], heads=[("s", 0), ("s", 1)])
     found = opener.run(both, {"data": data}, **GIVEN)
-    near(np.concatenate(list(found.values()), 1), data)
+    assert_near(np.concatenate(list(found.values()), 1), data)
 
 
 def test_labels_are_no_inputs(opener: Any, mxnet: Any, data: Any) -> None:
@@ -213,7 +212,9 @@ def test_labels_are_no_inputs(opener: Any, mxnet: Any, data: Any) -> None:
         ("Flatten", "f", {}, ["data"]),
         ("SoftmaxOutput", "softmax", {}, ["f", "softmax_label"]),
     ]
-    near(opener.one(mxnet(nodes), data, **GIVEN), soft(data.reshape(1, -1).astype(np.float64), 1))
+    assert_near(
+        opener.one(mxnet(nodes), data, **GIVEN), soft(data.reshape(1, -1).astype(np.float64), 1)
+    )
 
 
 def test_anchors_lie_around_the_middle_of_each_cell(opener: Any, mxnet: Any, data: Any) -> None:
@@ -237,7 +238,7 @@ def test_anchors_lie_around_the_middle_of_each_cell(opener: Any, mxnet: Any, dat
                 w, h = size * 9 / 7 * ratio**0.5 / 2, size / ratio**0.5 / 2
                 cx, cy = (x + 0.5) / 7, (y + 0.5) / 9
                 wanted.append((cx - w, cy - h, cx + w, cy + h))
-    near(found, np.array([wanted + wanted]))
+    assert_near(found, np.array([wanted + wanted]))
 
 
 def test_a_detector_ends_in_boxes_in_pixels(opener: Any, mxnet: Any) -> None:
@@ -258,7 +259,7 @@ def test_a_detector_ends_in_boxes_in_pixels(opener: Any, mxnet: Any) -> None:
     picture[0, 2, 1, 1] = 4  # class 1, bottom right
     found = opener.one(mxnet(nodes), picture, input_shapes={"data": picture.shape})
     best, second = np.exp(5) / (np.exp(5) + 2), np.exp(4) / (np.exp(4) + 2)
-    near(found[0, :2], [[0, 0, 1, 1, best, 0], [1, 1, 2, 2, second, 1]])
+    assert_near(found[0, :2], [[0, 0, 1, 1, best, 0], [1, 1, 2, 2, second, 1]])
     assert not found[0, 2:].any()
 
 
@@ -271,7 +272,7 @@ def test_shapes_of_inputs_come_from_the_user_or_the_symbol(
     symbol = json.loads(path.read_text())
     symbol["nodes"][0]["attrs"] = {"__shape__": "(8, 4, 9, 7)"}
     path.write_text(json.dumps(symbol))
-    near(opener.one(path, data), data * data)
+    assert_near(opener.one(path, data), data * data)
 
 
 def test_the_parameters_of_the_last_epoch_are_taken(
@@ -281,8 +282,8 @@ def test_the_parameters_of_the_last_epoch_are_taken(
     path = mxnet(nodes, {"factor": np.array([[[[2.0]]]], np.float32)})
     (tmp_path / "net-0003.params").rename(tmp_path / "net-0020.params")
     mxnet(nodes, {"factor": np.array([[[[7.0]]]], np.float32)})
-    near(opener.one(path, data, **GIVEN), 2 * data)
-    near(opener.one(tmp_path / "net-0003.params", data, **GIVEN), 7 * data)
+    assert_near(opener.one(path, data, **GIVEN), 2 * data)
+    assert_near(opener.one(tmp_path / "net-0003.params", data, **GIVEN), 7 * data)
 
 
 KERAS = {
@@ -341,7 +342,7 @@ def test_parameters_beside_an_architecture_of_keras_are_matched_by_shape_and_ord
         own = [params[f"{branch}.{i}.{part}"] for i in (0, 1) for part in ("weight", "bias")]
         value = np.maximum(slow.convolution(data, own[0], own[1]), 0)
         value = slow.convolution(slow.pool(value, 2, 2, 0, (3, 3)), own[2], own[3])
-        near(found[name], value.transpose(0, 2, 3, 1).reshape(1, -1, 2))
+        assert_near(found[name], value.transpose(0, 2, 3, 1).reshape(1, -1, 2))
     del params["right.1.weight"], params["right.1.bias"]
     mxnet([("square", "n", {}, ["data"])], params)
     path.write_text(json.dumps(KERAS))
@@ -431,12 +432,13 @@ def test_noise_in_the_parameters_never_crashes(
     path = mxnet([("broadcast_mul", "n", {}, ["data", "w"])], {"w": floats(random, 1, 4, 1, 1)})
     file = tmp_path / "net-0003.params"
     content = np.frombuffer(file.read_bytes(), np.uint8)
+    refused = 0
     for _ in range(100):
         damaged = content.copy()
         damaged[random.integers(0, len(content), 3)] = random.integers(0, 256, 3)
         file.write_bytes(damaged.tobytes())
-        with contextlib.suppress(EdgeInferError):
-            opener.source(path, **GIVEN)
+        refused += opener.refuses(path, **GIVEN)
+    assert refused
 
 
 def test_sparse_parameters_are_refused(opener: Any, mxnet: Any, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -58,23 +58,8 @@ def convolve(
     window.check(graph)
     channels = graph.shape(tensor)[1]
     if groups < 1 or weight.shape[0] % groups or channels != weight.shape[1] * groups:
-        graph.fail(
-            f"its weights are {list(weight.shape)} in {groups} groups, but its input has the shape "
-            f"{list(graph.shape(tensor))}."
-        )
-    inputs = [tensor, graph.weight(weight, f"{name}_weight")]
-    if bias is not None:
-        inputs.append(graph.weight(bias, f"{name}_bias"))
-    return graph.node(
-        "Conv",
-        *inputs,
-        name=name,
-        kernel_shape=window.kernel,
-        strides=window.stride,
-        pads=window.pads,
-        dilations=window.dilation,
-        group=groups,
-    )
+        _misfit(graph, tensor, weight, groups)
+    return _slide(graph, "Conv", tensor, (weight, bias), window, name, group=groups)
 
 
 def deconvolve(
@@ -96,23 +81,40 @@ def deconvolve(
     """
     window.check(graph)
     if groups < 1 or graph.shape(tensor)[1] != weight.shape[0] or weight.shape[0] % groups:
-        graph.fail(
-            f"its weights are {list(weight.shape)} in {groups} groups, but its input has the shape "
-            f"{list(graph.shape(tensor))}."
-        )
+        _misfit(graph, tensor, weight, groups)
+    more = {"output_padding": extra, "group": groups}
+    return _slide(graph, "ConvTranspose", tensor, (weight, bias), window, name, **more)
+
+
+def _misfit(graph: Graph, tensor: str, weight: Array, groups: int) -> NoReturn:
+    graph.fail(
+        f"its weights are {list(weight.shape)} in {groups} groups, but its input has the shape "
+        f"{list(graph.shape(tensor))}."
+    )
+
+
+def _slide(
+    graph: Graph,
+    kind: str,
+    tensor: str,
+    weights: tuple[Array, Array | None],
+    window: Window,
+    name: str,
+    **attributes: Any,
+) -> str:
+    weight, bias = weights
     inputs = [tensor, graph.weight(weight, f"{name}_weight")]
     if bias is not None:
         inputs.append(graph.weight(bias, f"{name}_bias"))
     return graph.node(
-        "ConvTranspose",
+        kind,
         *inputs,
         name=name,
         kernel_shape=window.kernel,
         strides=window.stride,
         pads=window.pads,
         dilations=window.dilation,
-        output_padding=extra,
-        group=groups,
+        **attributes,
     )
 
 
