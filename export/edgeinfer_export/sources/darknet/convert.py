@@ -103,8 +103,8 @@ def convert(
     letterbox = any(section.integer("letter_box") for section in (settings, *sections))
     note = (
         "'detections' is [1, N, 5 + classes]: centre, width and height in pixels of the input, "
-        "objectness, and scores of the classes, decoded in the graph; give the names of the "
-        "classes with --labels."
+        "objectness, and scores of the classes, decoded in the graph; --labels gives the "
+        "classes their names."
     )
     model = graph.model({"detections": joined})
     return Converted(
