@@ -7,12 +7,12 @@ import mmap
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeinfer import cache
 from edgeinfer.errors import ModelFileError
+from edgeinfer.records import dataclass
 from edgeinfer.sniff import looks_like
 
 if TYPE_CHECKING:

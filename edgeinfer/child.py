@@ -19,8 +19,9 @@ import tempfile
 import time
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from edgeinfer.records import dataclass
 
 _IMPORT_ROOTS = (Path(__file__).resolve().parent.parent,)
 _PREFIX = "edgeinfer-child-"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgeinfer.errors import InputError
 from edgeinfer.geometry import Affine
+from edgeinfer.records import dataclass
 from edgeinfer.timing import now_ns
 
 Array = NDArray[Any]

@@ -5,12 +5,11 @@ Coordinates are continuous: pixel i covers [i, i + 1), the picture's right edge 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeinfer.errors import SpecError
+from edgeinfer.records import dataclass
 
 RESIZE_RULES = ("letterbox", "pad-br", "stretch", "center-crop", "none")
 

@@ -6,12 +6,13 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from edgeinfer.errors import SpecError, suggest
 from edgeinfer.geometry import RESIZE_RULES
+from edgeinfer.records import dataclass
 
 SCHEMA = "edgeinfer.spec/1"
 METADATA_KEY = "edgeinfer.spec"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from edgeinfer.compiled import Artefact
 from edgeinfer.errors import EdgeInferError
 from edgeinfer.model import LoadOptions, open_model
 from edgeinfer.providers import optimized
+from edgeinfer.records import dataclass
 
 SCHEMA = "edgeinfer.warm/1"
 

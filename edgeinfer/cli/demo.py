@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import click
 from edgeinfer.cli.options import PATH, format_option
 from edgeinfer.cli.output import print_json, progress, say, table
 from edgeinfer.errors import SinkError
+from edgeinfer.records import dataclass
 
 if TYPE_CHECKING:
     from edgeinfer.evaluate import Evaluation

@@ -6,12 +6,12 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from edgeinfer import cache
 from edgeinfer.compiled.shelf import MANIFEST, Refused
 from edgeinfer.files import sync_folder
+from edgeinfer.records import dataclass
 
 SCHEMA = "edgeinfer.artefact/1"
 _BLOCK = 1 << 20

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeinfer.compiled import contents, shelf
+from edgeinfer.records import dataclass
 
 if TYPE_CHECKING:
     from filelock import FileLock

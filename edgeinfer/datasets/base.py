@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgeinfer.errors import SourceError
 from edgeinfer.frames import Array, Arrays
+from edgeinfer.records import dataclass
 from edgeinfer.results import Mask
 
 

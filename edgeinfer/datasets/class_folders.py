@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from edgeinfer.datasets.base import ClassTruth, DatasetError, Sample
 from edgeinfer.datasets.pictures import pictures_in, read_picture
+from edgeinfer.records import dataclass
 
 _SPLITS = ("val", "valid", "validation", "test", "train")
 

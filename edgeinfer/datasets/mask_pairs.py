@@ -8,7 +8,6 @@ that nobody said what is there. They lie in a folder `masks` (or `annotations`, 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from edgeinfer.datasets.base import DatasetError, MapTruth, Sample
 from edgeinfer.datasets.pictures import pictures_in, read_picture
 from edgeinfer.frames import Array
 from edgeinfer.packages import need, opencv
+from edgeinfer.records import dataclass
 
 MASK_FOLDERS = ("masks", "annotations", "labels")
 _LOSSLESS = (".png", ".bmp", ".tif", ".tiff", ".pgm")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from edgeinfer.datasets.base import AnomalyTruth, DatasetError, Sample
 from edgeinfer.datasets.class_folders import open_class_folders
 from edgeinfer.datasets.pictures import read_picture
+from edgeinfer.records import dataclass
 
 NORMAL = ("good", "normal", "ok")
 

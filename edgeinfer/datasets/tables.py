@@ -6,7 +6,6 @@ import csv
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from edgeinfer.datasets.base import (
     ValueTruth,
 )
 from edgeinfer.frames import Array, Arrays
+from edgeinfer.records import dataclass
 
 ANSWERS = ("y", "labels", "label", "targets", "target")
 _UNPACKED_LIMIT = 2 << 30

@@ -4,12 +4,12 @@ NAME.jpg."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from edgeinfer.datasets.base import DatasetError, Sample, TextTruth
 from edgeinfer.datasets.pictures import is_picture, pictures_in, read_picture
 from edgeinfer.datasets.tables import read_csv
+from edgeinfer.records import dataclass
 
 
 @dataclass(frozen=True)

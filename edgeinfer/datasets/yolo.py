@@ -8,7 +8,6 @@ folder of a settings file.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from edgeinfer.datasets.base import DatasetError, Sample, Truth
 from edgeinfer.datasets.pictures import is_picture, pictures_in, read_picture
 from edgeinfer.datasets.yolo_labels import label_path, read_boxes
 from edgeinfer.datasets.yolo_shapes import read_masks, read_oriented, read_poses
+from edgeinfer.records import dataclass
 
 SPLITS = ("val", "test", "train")
 TASKS = ("detect", "segment", "pose", "obb")

@@ -7,11 +7,12 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from edgeinfer import cache
 from edgeinfer.machine import affinity_cpus, cgroup_quota, listed, read
+from edgeinfer.records import dataclass
 
 _TOOL_TIMEOUT_S = 20.0
 

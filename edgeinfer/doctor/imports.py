@@ -7,7 +7,6 @@ import json
 import re
 import signal
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from edgeinfer.child import Child
 from edgeinfer.doctor.box import Box
 from edgeinfer.doctor.finding import Finding, fail, ok, warn
+from edgeinfer.records import dataclass
 
 _CHILD = Path(__file__).with_name("import_child.py")
 _TIMEOUT_S = 60.0

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from edgeinfer.doctor.box import Box, whole
 from edgeinfer.doctor.finding import Finding, ok, warn
 from edgeinfer.doctor.hardware import gpus
 from edgeinfer.machine import nvidia_driver
+from edgeinfer.records import dataclass
 
 _CHILD = Path(__file__).with_name("library_child.py")
 _TIMEOUT_S = 60.0

@@ -6,9 +6,10 @@ import base64
 import functools
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+
+from edgeinfer.records import dataclass
 
 # Larger files are told apart by their size alone.
 _HASHED_BYTES = 1 << 18

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
 
 import numpy as np
 
 from edgeinfer.frames import Array
 from edgeinfer.packages import opencv
+from edgeinfer.records import dataclass
 
 # Glasbey-like, light and dark by turns, no two neighbours alike; RGB, from the palettes of
 # https://sashamaps.net/docs/resources/20-colors/ (chosen to be told apart, also by the colour-blind

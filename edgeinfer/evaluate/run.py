@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ from edgeinfer.evaluate.collectors import COLLECTORS, HEADLINES
 from edgeinfer.evaluate.feed import fed
 from edgeinfer.evaluate.fit import check_fit
 from edgeinfer.frames import Array, Arrays
+from edgeinfer.records import dataclass
 from edgeinfer.results import Payload, Result, finite
 from edgeinfer.spec import ModelSpec
 

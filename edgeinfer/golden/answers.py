@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from edgeinfer.metrics import iou_matrix
+from edgeinfer.records import dataclass
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ or right boxes with dead scores, would pass any one of them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -20,6 +19,7 @@ from edgeinfer.golden.answers import LIMITS, differences
 from edgeinfer.golden.vectors import Golden, Sample, Tolerance
 from edgeinfer.model import Model
 from edgeinfer.preprocess import preprocess
+from edgeinfer.records import dataclass
 from edgeinfer.results import finite
 from edgeinfer.spec import InputSpec
 

@@ -12,7 +12,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from edgeinfer.errors import ModelFileError
 from edgeinfer.frames import Array, Arrays
+from edgeinfer.records import dataclass
 
 SCHEMA = "edgeinfer.golden/1"
 SUFFIX = ".golden.npz"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
 from edgeinfer.frames import Arrays
 from edgeinfer.geometry import Affine
+from edgeinfer.records import dataclass
 from edgeinfer.results import Payload
 from edgeinfer.spec import ModelSpec, TensorSpec
 

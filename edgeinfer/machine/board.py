@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from edgeinfer.machine.reading import read
+from edgeinfer.records import dataclass
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import functools
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from edgeinfer.machine.board import board_model, l4t_release, nvidia_driver, pow
 from edgeinfer.machine.groups import cgroup_quota
 from edgeinfer.machine.processor import listed, processor
 from edgeinfer.machine.reading import read
+from edgeinfer.records import dataclass
 
 # What decides speed, as `differences` words it. Not the kernel: boxes patch it monthly, and which
 # candidate wins does not hang on it.

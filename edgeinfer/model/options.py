@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from edgeinfer.errors import UsageError, suggest
 from edgeinfer.plan import OBJECTIVES, PREPROCESS
+from edgeinfer.records import dataclass
 from edgeinfer.resolve import Overrides
 
 # More gain nothing and hold memory: each has activations of its own.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from edgeinfer.artifact import ModelFile
 from edgeinfer.model.options import LoadOptions
 from edgeinfer.plan import StoredPlan, contradictions, preferred, recall_plans, why_stale
 from edgeinfer.plan.stored import locate
+from edgeinfer.records import dataclass
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,7 @@ from edgeinfer.providers import (
     parse_provider,
     runtime_version,
 )
+from edgeinfer.records import dataclass
 from edgeinfer.resolve import Opened, resolve
 from edgeinfer.spec import InputSpec, ModelSpec, TensorSpec
 

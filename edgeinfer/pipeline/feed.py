@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import dataclass
 
 from edgeinfer.errors import EdgeInferError
 from edgeinfer.frames import Frame
+from edgeinfer.records import dataclass
 from edgeinfer.sources import Source
 
 POLICIES = ("all", "latest")

@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from edgeinfer.draw import annotate
 from edgeinfer.errors import EdgeInferError, SinkError, SourceError
 from edgeinfer.frames import Array, Frame
+from edgeinfer.records import dataclass
 from edgeinfer.results import Payload, Result
 from edgeinfer.sinks import Sink
 from edgeinfer.timing import now_ns

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from edgeinfer.errors import EdgeInferError, ProviderError
@@ -13,6 +12,7 @@ from edgeinfer.model import Lane, Model
 from edgeinfer.pipeline.feed import Feed, Item
 from edgeinfer.pipeline.outbox import Outbox, Outcome
 from edgeinfer.pipeline.tally import Tally
+from edgeinfer.records import dataclass
 from edgeinfer.sinks import Sink
 from edgeinfer.sources import Source
 from edgeinfer.timing import now_ns

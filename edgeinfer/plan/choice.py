@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any
+
+from edgeinfer.records import dataclass
 
 PREPROCESS = ("host", "graph")
 OBJECTIVES = ("latency", "throughput", "efficiency")

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from edgeinfer.errors import EdgeInferError
 from edgeinfer.machine import Machine, this_machine
 from edgeinfer.plan.choice import OBJECTIVES, Choice, choice_from
 from edgeinfer.providers import PROVIDERS
+from edgeinfer.records import dataclass
 from edgeinfer.spec import InputSpec, TensorSpec, input_fields
 from edgeinfer.version import __version__
 

@@ -6,12 +6,12 @@ import contextlib
 import json
 import mmap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgeinfer.artifact import ModelFile, open_model_file
 from edgeinfer.errors import EdgeInferError, ModelFileError
+from edgeinfer.records import dataclass
 from edgeinfer.spec import METADATA_KEY
 
 # A folder may be anybody's: so many files are looked at, so many bytes of them are hashed.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgeinfer.preprocess.surgery import Names, Use, add_constant, constant, drop_unused, uses
+from edgeinfer.records import dataclass
 from edgeinfer.spec import InputSpec
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +10,7 @@ from edgeinfer.errors import SpecError
 from edgeinfer.preprocess.fold import fold
 from edgeinfer.preprocess.planes import spec_of_bytes
 from edgeinfer.preprocess.surgery import Names, add_constant, remove, rewire, uses
+from edgeinfer.records import dataclass
 from edgeinfer.spec import InputSpec
 
 if TYPE_CHECKING:

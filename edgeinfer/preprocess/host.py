@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from edgeinfer.errors import SpecError
@@ -11,6 +9,7 @@ from edgeinfer.frames import Array, check_picture
 from edgeinfer.geometry import Affine, Fit, fit
 from edgeinfer.packages import opencv
 from edgeinfer.preprocess.planes import Write, picture_view, takes_picture, writer
+from edgeinfer.records import dataclass
 from edgeinfer.spec import InputSpec
 
 _BYTES = np.dtype(np.uint8)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Protocol
 
 from edgeinfer.frames import Array, Arrays
 from edgeinfer.providers.options import Rule
+from edgeinfer.records import dataclass
 from edgeinfer.results import Served
 from edgeinfer.spec import TensorSpec
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from edgeinfer.providers import failures
@@ -14,6 +14,7 @@ from edgeinfer.providers.option_tables import CPU_ENTRIES, CPU_OPTIONS, GRAPH_LE
 from edgeinfer.providers.options import Rule
 from edgeinfer.providers.ort import add_entry, library_folder, onnxruntime, runtime_version
 from edgeinfer.providers.wheels import mixed_up
+from edgeinfer.records import dataclass
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +17,7 @@ from edgeinfer.providers.binding import OrtBinding
 from edgeinfer.providers.context import Context
 from edgeinfer.providers.device_binding import DeviceBinding
 from edgeinfer.providers.ort import onnxruntime, opening_error, runtime_version, session_settings
+from edgeinfer.records import dataclass
 from edgeinfer.results import Placement, Served
 from edgeinfer.spec import TensorSpec
 

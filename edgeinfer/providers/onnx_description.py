@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgeinfer import cache
 from edgeinfer.artifact import precision_of, read_graph
+from edgeinfer.records import dataclass
 from edgeinfer.spec import TensorSpec
 
 _KIND = "descriptions"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from edgeinfer import compiled
 from edgeinfer.artifact import file_precision
@@ -25,6 +25,7 @@ from edgeinfer.providers.ort import library_folder, onnxruntime
 from edgeinfer.providers.plugin_provider import PluginProvider
 from edgeinfer.providers.plugins import Plugin
 from edgeinfer.providers.wheels import version_of
+from edgeinfer.records import dataclass
 
 _REMEDY = "pip install openvino beside stock onnxruntime, or onnxruntime-openvino in place of it"
 _BUILT_IN = OrtProvider(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from edgeinfer.errors import ProviderError
@@ -13,6 +12,7 @@ from edgeinfer.providers.options import Rule
 from edgeinfer.providers.ort import onnxruntime, runtime_version
 from edgeinfer.providers.plugins import Plugin, examined, register
 from edgeinfer.providers.wheels import mixed_up, version_of
+from edgeinfer.records import dataclass
 
 
 @dataclass(frozen=True)

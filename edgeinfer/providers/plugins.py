@@ -11,7 +11,7 @@ import importlib.util
 import json
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from edgeinfer import cache
@@ -19,6 +19,7 @@ from edgeinfer.errors import ProviderError
 from edgeinfer.providers import failures
 from edgeinfer.providers.options import Rule
 from edgeinfer.providers.ort import onnxruntime, runtime_message
+from edgeinfer.records import dataclass
 
 _CHILD = Path(__file__).with_name("plugin_child.py")
 _TIMEOUT_S = 60.0

@@ -11,6 +11,7 @@ from edgeinfer.providers.base import Engine, Opening, Provider
 from edgeinfer.providers.options import check
 from edgeinfer.providers.ort import onnxruntime
 from edgeinfer.providers.table import PROVIDERS
+from edgeinfer.records import dataclass
 from edgeinfer.results import Served
 
 
@@ -40,7 +41,7 @@ def check_options(provider: Provider, options: Mapping[str, str]) -> None:
     check(provider.name, provider.options, options)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Selected:
     """An engine and how it was chosen.
 

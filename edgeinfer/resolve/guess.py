@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from edgeinfer.errors import SpecError
 from edgeinfer.heads import HEADS, NEVER_GUESSED, Graph, takes
+from edgeinfer.records import dataclass
 from edgeinfer.resolve.opened import Opened
 from edgeinfer.spec import TensorSpec, input_fields
 

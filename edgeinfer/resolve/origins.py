@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from edgeinfer.heads import (
     class_numbers,
     head_named,
 )
+from edgeinfer.records import dataclass
 from edgeinfer.resolve import guess
 from edgeinfer.resolve.foreign import ultralytics_fields, windows_ml_fields
 from edgeinfer.resolve.opened import Opened

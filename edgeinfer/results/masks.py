@@ -8,11 +8,12 @@ which `pycocotools.mask.decode` reads.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from edgeinfer.records import dataclass
 
 _BITS, _MORE, _SIGN = 0x1F, 0x20, 0x10
 _BASE = 48  # the letter that stands for 0

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeinfer.frames import Array, Arrays, FrameId
+from edgeinfer.records import dataclass
 from edgeinfer.timing import STAGES
 
 # More values than this are summarised, not listed.

@@ -6,7 +6,6 @@ Encoded by PyAV (https://pyav.basswood-io.com), FFmpeg's libraries in a wheel.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +18,7 @@ from edgeinfer.files import check_writable, commit, temporary
 from edgeinfer.frames import Array, Frame
 from edgeinfer.geometry import fit
 from edgeinfer.packages import need, opencv
+from edgeinfer.records import dataclass
 from edgeinfer.results import Payload, Result
 
 _MIN_SIDE, _MAX_SIDE = 16, 8190

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from edgeinfer.frames import Frame
+from edgeinfer.records import dataclass
 
 Kind = Literal["pictures", "video", "arrays", "synthetic"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import select
-from dataclasses import dataclass
 
+from edgeinfer.records import dataclass
 from edgeinfer.sources import messages
 from edgeinfer.timing import now_ns
 

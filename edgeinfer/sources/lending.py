@@ -8,11 +8,11 @@ import math
 import mmap
 import os
 import weakref
-from dataclasses import dataclass
 
 import numpy as np
 
 from edgeinfer.frames import Array
+from edgeinfer.records import dataclass
 
 # So many slots stay with the decoder whatever the reader keeps, so that it can go on.
 _KEPT_FOR_DECODER = 2

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from edgeinfer.errors import SourceError, UsageError, suggest
+from edgeinfer.records import dataclass
 from edgeinfer.sniff import SOURCES_HELP, kind_of_file
 from edgeinfer.sources.base import Source
 from edgeinfer.spec import TensorSpec

@@ -10,13 +10,13 @@ import subprocess
 import threading
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from edgeinfer.child import Child
 from edgeinfer.errors import SourceError
 from edgeinfer.frames import Frame, FrameId
 from edgeinfer.packages import need
+from edgeinfer.records import dataclass
 from edgeinfer.sniff import looks_like, read_head
 from edgeinfer.sources import messages
 from edgeinfer.sources.base import SourceInfo

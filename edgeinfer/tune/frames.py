@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from edgeinfer.errors import SourceError
 from edgeinfer.frames import Array, Arrays, Frame
+from edgeinfer.records import dataclass
 from edgeinfer.spec import ModelSpec, TensorSpec
 
 _MOST_FRAMES = 12

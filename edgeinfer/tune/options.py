@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from edgeinfer.errors import UsageError, suggest
 from edgeinfer.plan import OBJECTIVES
+from edgeinfer.records import dataclass
 
 # What is being done, and which share of the time is used, from 0 to 1.
 Progress = Callable[[str, float], None]

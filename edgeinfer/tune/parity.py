@@ -8,7 +8,6 @@ they were and every score at zero.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 
 from edgeinfer.frames import Array
 from edgeinfer.metrics.detection import iou_matrix
+from edgeinfer.records import dataclass
 
 _IOU = 0.5
 _RANKS = {"": 0, "fp64": 0, "fp32": 0, "tf32": 1, "fp16": 1, "bf16": 1}

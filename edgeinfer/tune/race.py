@@ -7,13 +7,15 @@ heat, neighbours) hits all alike, so that ratios of one round hold where times d
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from statistics import median
 from typing import Protocol
 
 from edgeinfer.errors import EdgeInferError
 from edgeinfer.measure import quantile_ratio, ratio
+from edgeinfer.records import dataclass
 from edgeinfer.timing import quantile
 
 # After so many rounds, who is surely that much slower than the best is let go. Early on only the
@@ -61,7 +63,7 @@ class Contestant(Protocol):
         ...
 
 
-@dataclass
+@dataclasses.dataclass
 class Standing:
     """How a contestant did.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from edgeinfer.errors import EdgeInferError, ProviderError, UsageError
@@ -12,6 +11,7 @@ from edgeinfer.machine import listed, read, usable_cpus
 from edgeinfer.model import MAX_LANES, LoadOptions
 from edgeinfer.plan import Choice, Variant
 from edgeinfer.providers import PROVIDERS, check_options, parse_provider
+from edgeinfer.records import dataclass
 from edgeinfer.tune.parity import rank
 
 _CPUS = Path("/sys/devices/system/cpu")

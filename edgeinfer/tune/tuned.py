@@ -6,7 +6,6 @@ import dataclasses
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from edgeinfer.plan import (
     store_plan,
     versions_of,
 )
+from edgeinfer.records import dataclass
 from edgeinfer.results import finite
 from edgeinfer.timing import now_ns
 from edgeinfer.tune.options import Progress, TuneOptions
