@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeinfer import cache
+from edgeinfer import cache, hashes
 from edgeinfer.errors import ModelFileError
 from edgeinfer.records import dataclass
 from edgeinfer.sniff import looks_like
@@ -108,29 +108,15 @@ def open_model_file(path: Path) -> ModelFile:
             f"Larger models keep their tensors in a file of their own: name the .onnx file beside "
             f"it."
         )
-    known = noted(status)
+    known = hashes.recall(status)
     if known is not None and not known[1]:
         return ModelFile(path, known[0], status.st_size)
     sha256, marked = _read(path)
     external = external_files(path) if marked else ()
-    cache.note("hashes", _key_of(status), {"sha256": sha256, "external": bool(external)})
+    hashes.note(status, sha256, bool(external))
     if external:
         sha256 = _with_external(sha256, external)
     return ModelFile(path, sha256, status.st_size, external)
-
-
-def noted(status: os.stat_result) -> tuple[str, bool] | None:
-    """The remembered hash of a file and whether it has external data, by its status."""
-    known = cache.recall("hashes", _key_of(status))
-    if known is None or not isinstance(known.get("sha256"), str):
-        return None
-    return known["sha256"], bool(known.get("external"))
-
-
-def _key_of(status: os.stat_result) -> str:
-    return cache.key_of(
-        status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-    )
 
 
 def _read(path: Path) -> tuple[str, bool]:

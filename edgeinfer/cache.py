@@ -7,39 +7,51 @@ same as an empty one.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
-from edgeinfer.files import TEMP_PREFIX
+# Neither `typing` nor `pathlib`, which cost more than this file: it is read before the child of
+# `vet` is started.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from typing import Any
 
 _LAYOUT = "1"
 _MAX_NOTES = 2000
 # No writer takes that long for a note: an older unfinished file is a killed one's.
 _WRITTEN_WITHIN_S = 600
-_root: Path | None = None
+_root: str | None = None
 
 
-def set_root(path: Path | None) -> None:
+def set_root(path: str | Path | None) -> None:
     """Put the cache of this process elsewhere; None means the user's own cache folder."""
     global _root
-    _root = path
+    _root = None if path is None else os.fspath(path)
 
 
 def root() -> Path:
     """The folder that holds everything cached."""
+    from pathlib import Path
+
+    return Path(_folder())
+
+
+def _folder(*names: str) -> str:
+    """What lies under the root, as text: a path's joints cost more than reading a note."""
     if _root is not None:
-        return _root / _LAYOUT
+        return os.path.join(_root, _LAYOUT, *names)
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("edgeinfer", appauthor=False)) / _LAYOUT
+    home = platformdirs.user_cache_dir("edgeinfer", appauthor=False)
+    return os.path.join(home, _LAYOUT, *names)
 
 
 def key_of(*parts: object) -> str:
     """A file name that stands for these parts and nothing else."""
+    import hashlib
+
     text = json.dumps([str(part) for part in parts])
     return hashlib.sha256(text.encode()).hexdigest()[:40]
 
@@ -47,7 +59,8 @@ def key_of(*parts: object) -> str:
 def recall(kind: str, key: str) -> dict[str, Any] | None:
     """What was noted under this key, or None."""
     try:
-        found = json.loads((root() / kind / f"{key}.json").read_bytes())
+        with open(_folder(kind, f"{key}.json"), "rb", buffering=0) as file:
+            found = json.loads(file.read())
     except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
@@ -64,6 +77,8 @@ def store(kind: str, name: str, data: bytes) -> Path | None:
     Returns:
         Its path, or None where the folder refuses (full, read-only).
     """
+    from edgeinfer.files import TEMP_PREFIX
+
     folder = root() / kind
     temp = folder / f"{TEMP_PREFIX}{os.urandom(8).hex()}-{name}"
     try:
@@ -80,6 +95,8 @@ def store(kind: str, name: str, data: bytes) -> Path | None:
 
 def _tidy(folder: Path) -> None:
     """Drop what killed writers left, and the oldest half once a folder holds too many notes."""
+    from edgeinfer.files import TEMP_PREFIX
+
     with contextlib.suppress(OSError):
         with os.scandir(folder) as entries:
             aged = [(entry.stat().st_mtime, entry.name) for entry in entries]

@@ -18,16 +18,27 @@ import sys
 import tempfile
 import time
 import weakref
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 
+from edgeinfer import blas
 from edgeinfer.records import dataclass
 
-_IMPORT_ROOTS = (Path(__file__).resolve().parent.parent,)
+# Neither `typing` nor `pathlib`: see `providers/headstart`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+_HERE = os.path.dirname(os.path.realpath(__file__))
+_IMPORT_ROOTS = (os.path.dirname(_HERE),)
 _PREFIX = "edgeinfer-child-"
 # No child takes that long to lay its hand on its folder.
 _YOUNG_S = 60.0
-_MAIN = str(Path(__file__).with_name("child_main.py"))
+# Run as a file it would be compiled every time.
+_MAIN = (
+    f"from importlib.machinery import SourceFileLoader as Loader; "
+    f"exec(Loader('__main__', {os.path.join(_HERE, 'child_main.py')!r})"
+    f".get_code('__main__'))"
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +53,8 @@ class Finished:
 def _processor() -> int:
     """The processor that this thread runs on, see proc_pid_stat(5); -1 where that is unknown."""
     with contextlib.suppress(OSError, ValueError, IndexError):
-        stat = Path("/proc/thread-self/stat").read_text()
+        with open("/proc/thread-self/stat") as file:
+            stat = file.read()
         # The name in parentheses may hold anything; the processor is field 39, the state field 3.
         return int(stat.rpartition(")")[2].split()[36])
     return -1
@@ -78,12 +90,12 @@ class Child:
         python: Path | None = None,
     ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix=_PREFIX)
-        roots = [str(root) for root in _IMPORT_ROOTS]
         inherited = os.environ.get("PYTHONPATH")
         variables = {
+            **blas.VARIABLES,
             **os.environ,
             **(environment or {}),
-            "PYTHONPATH": os.pathsep.join([*roots, *([inherited] if inherited else [])]),
+            "PYTHONPATH": os.pathsep.join([*_IMPORT_ROOTS, *([inherited] if inherited else [])]),
             "PYTHONDONTWRITEBYTECODE": "1",
             # What it leaves behind when it is killed ends with its folder.
             "TMPDIR": self._folder.name,
@@ -100,7 +112,7 @@ class Child:
         self._lifeline = weakref.finalize(self, os.close, ours)
         try:
             self.process = subprocess.Popen(
-                [sys.executable, *flags, _MAIN, str(theirs), *limit, module, *args],
+                [sys.executable, *flags, "-c", _MAIN, str(theirs), *limit, module, *args],
                 cwd=self._folder.name,
                 env=variables,
                 stdin=subprocess.PIPE,

@@ -1,6 +1,6 @@
 """Where every child begins: it is tied to its parent, then it becomes the module that it is for.
 
-It runs as a file and imports built-in modules alone, because every child pays for it. A parent's
+It imports built-in modules alone, because every child pays for it. A parent's
 preexec_fn, which could set limits as well, would need fork.
 
 The lifeline is a pipe whose write end the parent alone holds. The kernel closes it when the parent
@@ -16,6 +16,10 @@ import resource
 import select
 import signal
 import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def main() -> None:
@@ -42,10 +46,11 @@ def main() -> None:
         _become(arguments[1], arguments[2:])
     sys.argv = arguments
     if not sys.flags.isolated:
-        del sys.path[0]  # the folder of this file: its modules would pass for others
+        del sys.path[0]  # the working folder: nothing is imported from there
     if arguments[0].endswith(".py"):
-        with open(arguments[0], "rb") as file:
-            code = compile(file.read(), arguments[0], "exec")
+        from importlib.machinery import SourceFileLoader
+
+        code: Any = SourceFileLoader("__main__", arguments[0]).get_code("__main__")
         exec(code, {"__name__": "__main__", "__file__": arguments[0]})
     else:
         import runpy

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from typing import TypeVar
+from collections.abc import Mapping
 
-V = TypeVar("V")
+# Not from `typing`, which costs more than this file: the child of `vet` is started before.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import TypeVar
+
+    V = TypeVar("V")
 
 
 def exports(
@@ -29,7 +34,7 @@ def exports(
     return fetch, lambda: sorted(homes)
 
 
-class LazyTable(Mapping[str, V]):
+class LazyTable(Mapping[str, "V"]):
     """A mapping from names to what modules define.
 
     Args:

@@ -1,20 +1,22 @@
-"""Frozen dataclasses that cost little until one of them is made.
+"""Frozen dataclasses that cost nothing until one of them is made.
 
 `dataclasses` writes and compiles six methods for every class as its module is imported: more than
 half of what opening a model spent on imports, though most of the classes are never made there. Here
-the standard library only collects the fields, so that `fields`, `replace`, `asdict` and pattern
-matching work as ever. `__init__` is compiled when it is first looked up, and the other methods are
-written once, for all.
+the standard library only collects the fields, and only when somebody asks for them, so that
+`fields`, `replace`, `asdict` and pattern matching work as ever. `__init__` is compiled when it is
+first looked up; the other methods are written once, for all.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+import _thread
 
+# Not from `typing`, which costs more than this file: the child of `vet` is started before.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from dataclasses import dataclass as dataclass
+    from typing import Any
 else:
 
     def dataclass(*, frozen: bool, eq: bool = True) -> Callable[[type], type]:
@@ -33,15 +35,32 @@ else:
             # A class that defines __eq__ alone has a __hash__ of None from Python itself.
             if "__eq__" in own and cls.__dict__.get("__hash__") is None:
                 own.discard("__hash__")
-            dataclasses.dataclass(init=False, repr=False, eq=False)(cls)
             for name, method in methods.items():
                 if name not in own:
                     setattr(cls, name, method)
-            cls.__init__ = _Init(cls)
+            cls.__init__, cls.__dataclass_fields__ = _Init(cls), _Fields(cls)
             cls.__setattr__, cls.__delattr__ = _refuse_to_set, _refuse_to_delete
             return cls
 
         return decorate
+
+
+_lock = _thread.RLock()
+
+
+class _Fields:
+    """The fields of a class, which are collected when somebody looks them up."""
+
+    def __init__(self, cls: type) -> None:
+        self._cls = cls
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        import dataclasses
+
+        with _lock:
+            if self._cls.__dict__["__dataclass_fields__"] is self:
+                dataclasses.dataclass(init=False, repr=False, eq=False)(self._cls)
+        return self._cls.__dict__["__dataclass_fields__"]
 
 
 class _Init:
@@ -58,6 +77,8 @@ class _Init:
 
 
 def _compiled_init(cls: type) -> Any:
+    import dataclasses
+
     known: dict[str, Any] = {"set_": object.__setattr__, "unset_": dataclasses.MISSING}
     parameters, body = [], []
     fields = dataclasses.fields(cls)
@@ -84,14 +105,20 @@ def _compiled_init(cls: type) -> Any:
 
 
 def _refuse_to_set(self: Any, name: str, value: object) -> None:
-    raise dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}")
+    from dataclasses import FrozenInstanceError
+
+    raise FrozenInstanceError(f"cannot assign to field {name!r}")
 
 
 def _refuse_to_delete(self: Any, name: str) -> None:
-    raise dataclasses.FrozenInstanceError(f"cannot delete field {name!r}")
+    from dataclasses import FrozenInstanceError
+
+    raise FrozenInstanceError(f"cannot delete field {name!r}")
 
 
 def _compared(self: Any) -> tuple[object, ...]:
+    import dataclasses
+
     return tuple(getattr(self, field.name) for field in dataclasses.fields(self) if field.compare)
 
 
@@ -104,5 +131,7 @@ def _hash(self: Any) -> int:
 
 
 def _repr(self: Any) -> str:
+    import dataclasses
+
     shown = [field.name for field in dataclasses.fields(self) if field.repr]
     return f"{type(self).__qualname__}({', '.join(f'{n}={getattr(self, n)!r}' for n in shown)})"

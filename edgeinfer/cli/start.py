@@ -16,6 +16,8 @@ import time
 from types import FrameType
 from typing import Any
 
+from edgeinfer import blas
+
 # An import that takes longer is broken off all the same.
 _PATIENCE_S = 3.0
 _AGAIN_S = 0.01
@@ -36,6 +38,8 @@ def entry() -> None:
             fill_gaps()
             install()
             keep_stdout()
+            for name, value in blas.VARIABLES.items():
+                os.environ.setdefault(name, value)  # numpy and the children shall find it
             from edgeinfer.cli.main import main
 
             code = main()

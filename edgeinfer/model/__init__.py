@@ -5,10 +5,9 @@ Each part is imported on first use (PEP 562): a new file is vetted before the re
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from edgeinfer.lazy import exports
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from edgeinfer.model.lane import Lane
     from edgeinfer.model.loading import load

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import gc
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from edgeinfer import cache
-from edgeinfer.providers.vet import HeadStart
+from edgeinfer import blas, cache
+from edgeinfer.providers.headstart import HeadStart
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+    from typing import Any
+
     from edgeinfer.model.model import Model
     from edgeinfer.model.options import LoadOptions
 
@@ -59,28 +60,30 @@ def load(
             result = model(picture)
     """
     if cache_dir is not None:
-        cache.set_root(Path(cache_dir))
-    said: dict[str, Any] = {
-        "threads": threads,
-        "spinning": spinning,
-        "variants": tuple(Path(item) for item in variants) or None,
-        "use_plan": None if use_plan else False,
-        "task": task,
-        "head": head,
-        "spec": None if spec is None else Path(spec),
-        "labels": None if labels is None else Path(labels),
-        "score_threshold": score_threshold,
-        "iou_threshold": iou_threshold,
-        "provider": None if provider == "auto" else provider,
-    }
-    given = {key: value for key, value in said.items() if value is not None}
-    with _uncollected(), HeadStart(Path(path)) as started:
+        cache.set_root(cache_dir)
+    with _uncollected(), HeadStart(path) as started:
+        blas.import_numpy()
+        from dataclasses import replace
+        from pathlib import Path
+
         from edgeinfer.model.model import open_model
         from edgeinfer.model.options import LoadOptions
 
-        return open_model(
-            Path(path), dataclasses.replace(options or LoadOptions(), **given), started
-        )
+        said = {
+            "threads": threads,
+            "spinning": spinning,
+            "variants": tuple(Path(item) for item in variants) or None,
+            "use_plan": None if use_plan else False,
+            "task": task,
+            "head": head,
+            "spec": None if spec is None else Path(spec),
+            "labels": None if labels is None else Path(labels),
+            "score_threshold": score_threshold,
+            "iou_threshold": iou_threshold,
+            "provider": None if provider == "auto" else provider,
+        }
+        given: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
+        return open_model(Path(path), replace(options or LoadOptions(), **given), started)
 
 
 @contextlib.contextmanager

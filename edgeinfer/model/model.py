@@ -25,7 +25,7 @@ from edgeinfer.timing import now_ns
 
 if TYPE_CHECKING:
     from edgeinfer.model.lane import Lane
-    from edgeinfer.providers.vet import HeadStart
+    from edgeinfer.providers.headstart import HeadStart
 
 
 class Model:

@@ -28,7 +28,7 @@ from edgeinfer.resolve import Opened, resolve
 from edgeinfer.spec import InputSpec, ModelSpec, TensorSpec
 
 if TYPE_CHECKING:
-    from edgeinfer.providers.vet import HeadStart
+    from edgeinfer.providers.headstart import HeadStart
 
 # Beyond this many threads a processor nothing is gained, and inference crawls or hangs.
 _MOST_THREADS_A_CPU = 8

@@ -5,10 +5,9 @@ Each part is imported on first use (PEP 562): a new file is vetted before the re
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from edgeinfer.lazy import exports
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from edgeinfer.providers.base import Binding, Device, Engine, Opening, Provider, check_inputs
     from edgeinfer.providers.ort import onnxruntime, runtime_version

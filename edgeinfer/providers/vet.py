@@ -8,74 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import stat
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeinfer import cache
-from edgeinfer.artifact import ModelFile, noted
+from edgeinfer.artifact import ModelFile
 from edgeinfer.errors import ModelFileError
+from edgeinfer.providers.headstart import HeadStart, start
 
 if TYPE_CHECKING:
     from edgeinfer.child import Child, Finished
 
 _TIMEOUT_S = 60.0
 _PATIENCE_S = 2.0
-_MIN_MEMORY = 6 << 30
 _OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "bad allocation")
 _OPENED = b"opened"
 OPENVINO = "vet_child_openvino.py"
-
-
-def _start(path: Path, size: int, script: str | None = None) -> Child:
-    """Start the child that opens a file and runs it once.
-
-    Args:
-        size: of the file, in bytes.
-        script: one of another runtime; None for ONNX Runtime's.
-    """
-    # Only unknown files pay for importing what starts processes.
-    from edgeinfer.child import Child
-
-    memory = max(_MIN_MEMORY, 8 * size)
-    arguments = [str(path.resolve())]
-    library = _library() if script is None else None
-    if library is not None:
-        arguments.insert(0, str(library))
-    script = script or ("vet_child_python.py" if library is None else "vet_child_c.py")
-    return Child(
-        str(Path(__file__).with_name(script)),
-        arguments,
-        memory_bytes=memory,
-        bare=library is not None,
-        aside=True,
-    )
-
-
-def _library() -> Path | None:
-    """ONNX Runtime's C library, which its wheels carry beside the Python module; found unimported.
-
-    A wheel that somebody built for a board may lack it.
-    """
-    from importlib.util import find_spec
-
-    with contextlib.suppress(ImportError, ValueError):
-        spec = find_spec("onnxruntime")
-        for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
-            found = sorted(Path(folder, "capi").glob("libonnxruntime.so.*.*"))
-            if len(found) == 1:
-                return found[0]
-    return None
-
-
-def _is_new(status: os.stat_result) -> bool:
-    """Whether nobody knows the content of a file to be harmless; external data may have changed."""
-    known = noted(status)
-    if known is None:
-        return True
-    sha256, external = known
-    return not external and cache.recall("vetted", sha256) is None
 
 
 def vouch(file: ModelFile, runtime: str) -> None:
@@ -85,33 +32,6 @@ def vouch(file: ModelFile, runtime: str) -> None:
         runtime: name and version of the runtime that will open it.
     """
     cache.note("vetted", file.sha256, {runtime: True})
-
-
-class HeadStart:
-    """The child of a file that this box never saw, started before anything is imported.
-
-    Within a `with` block; where nobody takes the child, it ends with the block.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._child: Child | None = None
-        with contextlib.suppress(OSError):
-            status = path.stat()
-            if stat.S_ISREG(status.st_mode) and status.st_size and _is_new(status):
-                self._child = _start(path, status.st_size)
-
-    def take(self) -> Child | None:
-        """The child, once; None where there is none, or not any more."""
-        child, self._child = self._child, None
-        return child
-
-    def __enter__(self) -> HeadStart:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        child = self.take()
-        if child is not None:
-            child.close()
 
 
 class Vetting:
@@ -135,7 +55,7 @@ class Vetting:
 
     def _ensure_child(self) -> Child:
         if self._child is None:
-            self._child = _start(self._file.path, self._file.size, self._script)
+            self._child = start(self._file.path, self._file.size, self._script)
         return self._child
 
     def opened(self, runtime: str) -> None:

@@ -43,6 +43,33 @@ def test_importing_a_package_loads_no_other(package: str) -> None:
     assert done.stdout.strip() == "[]", done.stderr
 
 
+def test_a_new_file_is_vetted_before_anything_big_is_imported() -> None:
+    big = ("typing", "pathlib", "dataclasses", "hashlib", "numpy")
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); import edgeinfer\n"
+        f"edgeinfer.load; import edgeinfer.child; print(sorted(set({big!r}) & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_numpy_is_imported_so_that_idle_threads_of_openblas_sleep() -> None:
+    done = run_python(
+        "import os, sys\n"
+        "class Watch:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'numpy': print(os.environ.get('OPENBLAS_THREAD_TIMEOUT'))\n"
+        "sys.meta_path.insert(0, Watch())\n"
+        "from edgeinfer.blas import import_numpy\n"
+        "import_numpy(); import_numpy(); print('OPENBLAS_THREAD_TIMEOUT' in os.environ)\n"
+        "del sys.modules['numpy']; os.environ['OPENBLAS_THREAD_TIMEOUT'] = '9'; import_numpy()\n"
+        "print('numpy' in sys.modules, os.environ['OPENBLAS_THREAD_TIMEOUT'])"
+    )
+    assert done.stdout.split() == ["4", "False", "False", "9"], done.stderr
+
+
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_works_with_none_of_the_extras_installed(command: str) -> None:
     code = BLOCK.format(blocked=tuple(name for name in HEAVY if name != "click"))

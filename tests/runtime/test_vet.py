@@ -15,8 +15,9 @@ import edgeinfer
 from edgeinfer import cache
 from edgeinfer.artifact import open_model_file
 from edgeinfer.errors import ModelFileError
-from edgeinfer.providers import opening_runs, vet
-from edgeinfer.providers.vet import HeadStart, Vetting
+from edgeinfer.providers import headstart, opening_runs, vet
+from edgeinfer.providers.headstart import HeadStart
+from edgeinfer.providers.vet import Vetting
 
 RUNTIME = "onnxruntime of this test"
 CHILDREN = ("vet_child_c.py", "vet_child_python.py")
@@ -63,7 +64,7 @@ def endless(path: Path) -> Path:
 def verdict(path: Path, child: str, monkeypatch: pytest.MonkeyPatch) -> str | None:
     """None where the file passes, else why not."""
     if child == CHILDREN[1]:
-        monkeypatch.setattr(vet, "_library", lambda: None)
+        monkeypatch.setattr(headstart, "_library", lambda: None)
     vetting = Vetting(open_model_file(path))
     try:
         vetting.opened(RUNTIME)
