@@ -10,6 +10,8 @@ import contextlib
 import json
 import os
 
+from edgeinfer.lazy import sha256
+
 # Neither `typing` nor `pathlib`, which cost more than this file: it is read before the child of
 # `vet` is started.
 TYPE_CHECKING = False
@@ -35,11 +37,11 @@ def root() -> Path:
     """The folder that holds everything cached."""
     from pathlib import Path
 
-    return Path(_folder())
+    return Path(place())
 
 
-def _folder(*names: str) -> str:
-    """What lies under the root, as text: a path's joints cost more than reading a note."""
+def place(*names: str) -> str:
+    """Where something lies under the root, as text: a path's joints take longer than the file."""
     if _root is not None:
         return os.path.join(_root, _LAYOUT, *names)
     import platformdirs
@@ -50,16 +52,14 @@ def _folder(*names: str) -> str:
 
 def key_of(*parts: object) -> str:
     """A file name that stands for these parts and nothing else."""
-    import hashlib
-
     text = json.dumps([str(part) for part in parts])
-    return hashlib.sha256(text.encode()).hexdigest()[:40]
+    return sha256(text.encode()).hexdigest()[:40]
 
 
 def recall(kind: str, key: str) -> dict[str, Any] | None:
     """What was noted under this key, or None."""
     try:
-        with open(_folder(kind, f"{key}.json"), "rb", buffering=0) as file:
+        with open(place(kind, f"{key}.json"), "rb", buffering=0) as file:
             found = json.loads(file.read())
     except (OSError, ValueError, RecursionError):
         return None

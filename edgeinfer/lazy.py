@@ -9,10 +9,19 @@ from collections.abc import Mapping
 # Not from `typing`, which costs more than this file: the child of `vet` is started before.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import hashlib
     from collections.abc import Callable, Iterator
+    from mmap import mmap
     from typing import TypeVar
 
     V = TypeVar("V")
+
+
+def sha256(data: bytes | mmap = b"") -> hashlib._Hash:
+    """As `hashlib.sha256`, which brings OpenSSL along: a file that was hashed before needs none."""
+    import hashlib
+
+    return hashlib.sha256(data)
 
 
 def exports(

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from edgeinfer import cache
 from edgeinfer.compiled.shelf import MANIFEST, Refused
 from edgeinfer.files import sync_folder
-from edgeinfer.records import dataclass
+from edgeinfer.lazy import sha256
 
 SCHEMA = "edgeinfer.artefact/1"
+_VERIFIED = "verified"
 _BLOCK = 1 << 20
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What `seal` wrote: sizes in bytes and SHA-256 of each file, by path inside the folder."""
-
-    kind: str
-    key: Mapping[str, str]
-    built_ns: int
-    sizes: Mapping[str, int]
-    hashes: Mapping[str, str]
 
 
 def seal(folder: Path, kind: str, key: Mapping[str, str], took_ns: int) -> None:
@@ -67,25 +57,30 @@ def seal(folder: Path, kind: str, key: Mapping[str, str], took_ns: int) -> None:
         os.fsync(file.fileno())
     for part in inner:
         sync_folder(part)
-    cache.note("verified", _stamp(folder, files), {"folder": folder.name})
+    stamp, _ = _stamp(folder, files)
+    cache.note(_VERIFIED, stamp, {"folder": folder.name})
 
 
-def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest, or None where it is missing or not what `seal` writes."""
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """What `seal` wrote, or None where it is missing or not that.
+
+    Returns:
+        ``kind``, ``key``, ``built_ns``, and ``files``: path inside the folder to ``size`` in bytes
+        and ``sha256``.
+    """
     try:
-        found = json.loads((folder / MANIFEST).read_bytes())
+        # As text: this is on the way of every opening, and a path's joints take longer.
+        with open(f"{folder}/{MANIFEST}", "rb", buffering=0) as file:
+            found = json.loads(file.read())
         if found["schema"] != SCHEMA:
             return None
-        files = dict(found["files"])
-        return Manifest(
-            kind=str(found["kind"]),
-            key={str(name): str(value) for name, value in dict(found["key"]).items()},
-            built_ns=int(found["built_ns"]),
-            sizes={str(name): int(entry["size"]) for name, entry in files.items()},
-            hashes={str(name): str(entry["sha256"]) for name, entry in files.items()},
-        )
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        for part in ("kind", "key", "built_ns"):
+            found[part]
+        for entry in found["files"].values():
+            int(entry["size"]), str(entry["sha256"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+    return found if isinstance(found["key"], dict) else None
 
 
 def is_undamaged(folder: Path, key: Mapping[str, str]) -> bool:
@@ -95,34 +90,37 @@ def is_undamaged(folder: Path, key: Mapping[str, str]) -> bool:
     inode, size, mtime and ctime of each file.
     """
     manifest = read_manifest(folder)
-    if manifest is None or manifest.key != dict(key):
+    if manifest is None or manifest["key"] != dict(key):
         return False
+    files = manifest["files"]
     try:
-        sizes = {name: (folder / name).stat().st_size for name in manifest.sizes}
-        if sizes != manifest.sizes:
+        stamp, sizes = _stamp(folder, files)
+        if any(sizes[name] != entry["size"] for name, entry in files.items()):
             return False
-        stamp = _stamp(folder, manifest.sizes)
-        if cache.recall("verified", stamp) is not None:
+        if cache.recall(_VERIFIED, stamp) is not None:
             return True
-        if any(_sha256(folder / name) != digest for name, digest in manifest.hashes.items()):
+        if any(_sha256(folder / name) != entry["sha256"] for name, entry in files.items()):
             return False
     except OSError:
         return False
-    cache.note("verified", stamp, {"folder": folder.name})
+    cache.note(_VERIFIED, stamp, {"folder": folder.name})
     return True
 
 
-def _stamp(folder: Path, names: Mapping[str, object]) -> str:
+def _stamp(folder: Path, names: Mapping[str, object]) -> tuple[str, dict[str, int]]:
+    """What stands for the files as they lie there, and their sizes in bytes."""
     parts: list[object] = []
+    sizes = {}
     for name in (MANIFEST, *sorted(names)):
-        status = (folder / name).stat()
+        status = os.stat(f"{folder}/{name}")
+        sizes[name] = status.st_size
         parts += [status.st_dev, status.st_ino, status.st_size]
         parts += [name, status.st_mtime_ns, status.st_ctime_ns]
-    return cache.key_of(*parts)
+    return cache.key_of(*parts), sizes
 
 
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
+    digest = sha256()
     with path.open("rb") as file:
         for block in iter(lambda: file.read(_BLOCK), b""):
             digest.update(block)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeinfer import cache
 from edgeinfer.compiled import contents, room, shelf
 from edgeinfer.files import sync_folder
 from edgeinfer.timing import format_ns, now_ns
@@ -65,9 +66,9 @@ def find(kind: str, key: Mapping[str, str]) -> Path | None:
         kind: what it is: small letters, digits, hyphens.
         key: everything that it depends on, by name.
     """
-    name = shelf.name_of(kind, key)
     with contextlib.suppress(OSError, shelf.Refused):
-        shelf.check_safe(shelf.home())
+        shelf.check_safe(cache.place(shelf.HOME))
+        name = shelf.name_of(kind, key)
         with contextlib.suppress(OSError):  # a read-only cache gives what is in it
             room.collect()
         return _take(name, key)

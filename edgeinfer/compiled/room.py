@@ -77,7 +77,7 @@ def _artefact(path: Path) -> Artefact:
     used = path.stat().st_mtime_ns
     size = sum(item.lstat().st_size for item in path.rglob("*") if not item.is_dir())
     manifest = contents.read_manifest(path)
-    key, built = (manifest.key, manifest.built_ns) if manifest is not None else ({}, 0)
+    key, built = (manifest["key"], manifest["built_ns"]) if manifest is not None else ({}, 0)
     return Artefact(path.name.rpartition("-")[0], key, path, size, built, used)
 
 
@@ -148,9 +148,10 @@ def collect() -> None:
         OSError: if the cache folder is gone or read-only.
     """
     folder = shelf.home()
-    names = set(os.listdir(folder / shelf.BUILDING))
-    names |= {name.removesuffix(".lock") for name in os.listdir(folder / shelf.LOCKS)}
-    for name in names:
+    building, locks, trash = (
+        os.listdir(f"{folder}/{inner}") for inner in (shelf.BUILDING, shelf.LOCKS, shelf.TRASH)
+    )
+    for name in {*building, *(name.removesuffix(".lock") for name in locks)}:
         lock = try_lock(name)
         if lock is None:
             continue
@@ -158,7 +159,7 @@ def collect() -> None:
             shelf.discard(folder / shelf.BUILDING / name)
         finally:
             unlock(lock)
-    for name in os.listdir(folder / shelf.TRASH):
+    for name in trash:
         shelf.delete(folder / shelf.TRASH / name)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from edgeinfer import cache
 
 MANIFEST = "edgeinfer.artefact.json"
+HOME = "compiled"
 BUILDING, LOCKS, TRASH = "building", "locks", "trash"
 
 _KIND = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -31,7 +32,7 @@ class Refused(Exception):
 
 def home() -> Path:
     """The folder of all compiled artefacts."""
-    return cache.root() / "compiled"
+    return cache.root() / HOME
 
 
 def name_of(kind: str, key: Mapping[str, str]) -> str:
@@ -62,14 +63,14 @@ def open_home() -> Path:
     return folder
 
 
-def check_safe(folder: Path) -> None:
+def check_safe(folder: Path | str) -> None:
     """Find out whether others could have put something there: engines are executable code.
 
     Raises:
         Refused: if anybody may write there.
         OSError: if it is missing.
     """
-    if folder.stat().st_mode & _WORLD_WRITABLE:
+    if os.stat(folder).st_mode & _WORLD_WRITABLE:
         raise Refused(f"everybody may write to {folder}: run chmod o-w {folder}")
 
 
@@ -87,7 +88,7 @@ def hold(folder: Path) -> bool:
     Raises:
         OSError: where the file system has no locks.
     """
-    path = folder / MANIFEST
+    path = f"{folder}/{MANIFEST}"
     with _guard:
         try:
             handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -174,8 +175,8 @@ def _flock(handle: int, operation: int) -> bool:
     return True
 
 
-def _is_at(handle: int, path: Path) -> bool:
+def _is_at(handle: int, path: str) -> bool:
     try:
-        return os.path.samestat(os.fstat(handle), path.stat())
+        return os.path.samestat(os.fstat(handle), os.stat(path))
     except OSError:
         return False

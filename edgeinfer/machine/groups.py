@@ -78,6 +78,21 @@ def _below(inside: PurePosixPath, top: PurePosixPath) -> PurePosixPath:
     return PurePosixPath(*(part for part in path.parts if part not in ("/", "..")))
 
 
+@functools.cache
+def _limited(root: Path, self_file: Path) -> tuple[tuple[bool, str], ...]:
+    """The groups that may limit processors: whether by version 2, and the folder.
+
+    Looked for once per process, as text: every opening of a model asks what they grant.
+    """
+    found = []
+    for folder in group_folders("cpu", root, self_file):
+        if (folder / "cpu.max").exists():
+            found.append((True, str(folder)))
+        elif (folder / "cpu.cfs_quota_us").exists():
+            found.append((False, str(folder)))
+    return tuple(found)
+
+
 def cgroup_quota(root: Path = _MOUNT, self_file: Path = _SELF) -> float | None:
     """Processors that the control groups grant, or None where they set no limit.
 
@@ -85,13 +100,12 @@ def cgroup_quota(root: Path = _MOUNT, self_file: Path = _SELF) -> float | None:
     https://docs.kernel.org/admin-guide/cgroup-v2.html.
     """
     found: list[float] = []
-    for folder in group_folders("cpu", root, self_file):
-        limit = read(folder / "cpu.max")
-        if limit is not None:
-            quota, _, period = limit.partition(" ")
+    for second, folder in _limited(root, self_file):
+        if second:
+            quota, _, period = (read(f"{folder}/cpu.max") or "").partition(" ")
         else:
-            quota = read(folder / "cpu.cfs_quota_us") or ""
-            period = (read(folder / "cpu.cfs_period_us") or "") if quota.isdigit() else ""
+            quota = read(f"{folder}/cpu.cfs_quota_us") or ""
+            period = (read(f"{folder}/cpu.cfs_period_us") or "") if quota.isdigit() else ""
         if quota.isdigit() and period.isdigit() and int(period) > 0:
             found.append(int(quota) / int(period))
     return min(found, default=None)

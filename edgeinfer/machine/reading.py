@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def read(path: Path, limit: int = 65536) -> str | None:
+def read(path: str | Path, limit: int = 65536) -> str | None:
     """The text of a file without surrounding blanks and NULs, or None where it cannot be read.
 
     Args:
         limit: bytes that are read at most.
     """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", buffering=0) as file:
             data = file.read(limit)
     except (OSError, ValueError):
         return None

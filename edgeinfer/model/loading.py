@@ -88,11 +88,17 @@ def load(
 
 @contextlib.contextmanager
 def _uncollected() -> Iterator[None]:
-    """No garbage collection inside: imports leave none, and looking for it took 15 of 60 ms."""
+    """No garbage collection inside: imports leave none, and looking for it took 15 of 60 ms.
+
+    Nor right afterwards: what was made inside counts as old then, as `gc.unfreeze` leaves it.
+    """
     was_on = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if was_on:
+            if not gc.get_freeze_count():  # what the caller has frozen stays so
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()

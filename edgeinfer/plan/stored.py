@@ -9,8 +9,8 @@ attacker, who could write to the cache in other ways, too.
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from edgeinfer import cache
 from edgeinfer.artifact import ModelFile
 from edgeinfer.errors import EdgeInferError
+from edgeinfer.lazy import sha256 as sha256_of
 from edgeinfer.machine import Machine, this_machine
 from edgeinfer.plan.choice import OBJECTIVES, Choice, choice_from
 from edgeinfer.providers import PROVIDERS
@@ -68,7 +69,7 @@ class StoredPlan:
 def _digest(document: Mapping[str, Any]) -> str:
     content = {key: value for key, value in document.items() if key != "digest"}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return sha256_of(text.encode()).hexdigest()
 
 
 def sealed(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,9 +98,11 @@ def recall_plans(sha256: str) -> tuple[list[StoredPlan], list[str]]:
     cannot be read."""
     found: dict[str, StoredPlan] = {}
     unreadable = []
-    paths = [plan_path(sha256, objective) for objective in OBJECTIVES]
-    for path in (cache.root() / _KIND / f"{sha256}.json", *paths):
-        plan, why = _recall(path)
+    if not os.path.isdir(cache.place(_KIND)):
+        return [], []
+    # Without an objective: as they were stored before there were several.
+    for name in (f"{sha256}.json", *(f"{sha256}.{objective}.json" for objective in OBJECTIVES)):
+        plan, why = _recall(cache.place(_KIND, name))
         if why is not None:
             unreadable.append(why)
         if plan is not None:
@@ -123,13 +126,13 @@ def preferred(plans: Sequence[StoredPlan], recording: bool) -> list[tuple[Stored
     return [*((plan, same) for plan in first), *rest]
 
 
-def _recall(path: Path) -> tuple[StoredPlan | None, str | None]:
+def _recall(path: str) -> tuple[StoredPlan | None, str | None]:
     """A plan, and why it cannot be read (None where there is none)."""
     try:
-        status = path.stat()
+        status = os.stat(path)
         if status.st_size > _MAX_BYTES:
             return None, f"{path} is larger than any plan"
-        document = json.loads(path.read_bytes())
+        document = json.loads(Path(path).read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None, None
     except OSError as error:
@@ -142,7 +145,7 @@ def _recall(path: Path) -> tuple[StoredPlan | None, str | None]:
     if document.get("digest") != _digest(document):
         return None, f"{path} was edited or damaged: its content is not what was measured"
     try:
-        return _read(document, path, status.st_mtime_ns), None
+        return _read(document, Path(path), status.st_mtime_ns), None
     except (KeyError, TypeError, ValueError, AttributeError, EdgeInferError) as error:
         return None, f"{path} is damaged ({type(error).__name__}: {error})"
 
