@@ -33,6 +33,8 @@ def silent(text: str) -> None:
 
 _teller: Say = silent
 _listening: list[list[str]] = []
+# Where this process has looked for leftovers; makers look each time.
+_tidied: set[str] = set()
 
 
 def set_teller(say: Say) -> None:
@@ -67,10 +69,13 @@ def find(kind: str, key: Mapping[str, str]) -> Path | None:
         key: everything that it depends on, by name.
     """
     with contextlib.suppress(OSError, shelf.Refused):
-        shelf.check_safe(cache.place(shelf.HOME))
+        home = cache.place(shelf.HOME)
+        shelf.check_safe(home)
         name = shelf.name_of(kind, key)
-        with contextlib.suppress(OSError):  # a read-only cache gives what is in it
-            room.collect()
+        if home not in _tidied:
+            _tidied.add(home)
+            with contextlib.suppress(OSError):  # a read-only cache gives what is in it
+                room.collect()
         return _take(name, key)
     return None
 
@@ -118,6 +123,7 @@ def obtain(
         return None
     try:
         shelf.check_locks(shelf.open_home())
+        room.collect()
         lock = _lock(name, kind, key, tell, wait_s)
         if isinstance(lock, Path):
             return lock
@@ -134,7 +140,7 @@ def obtain(
 
 def _take(name: str, key: Mapping[str, str]) -> Path | None:
     """The artefact, marked as used, or None where there is no undamaged one."""
-    folder = shelf.home() / name
+    folder = Path(cache.place(shelf.HOME, name))
     if not shelf.hold(folder):
         return None
     if not contents.is_undamaged(folder, key):

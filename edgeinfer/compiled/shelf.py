@@ -32,7 +32,7 @@ class Refused(Exception):
 
 def home() -> Path:
     """The folder of all compiled artefacts."""
-    return cache.root() / HOME
+    return Path(cache.place(HOME))
 
 
 def name_of(kind: str, key: Mapping[str, str]) -> str:
