@@ -7,10 +7,11 @@ detections, or wrap it with `showing_weak`.
 
 from __future__ import annotations
 
+from edgeinfer.evaluate.answers import Predicts
 from edgeinfer.evaluate.collectors import SCORE_FLOOR
 from edgeinfer.evaluate.feed import fed
 from edgeinfer.evaluate.fit import check_fit, match_labels
-from edgeinfer.evaluate.run import Evaluation, Predicts, Progress, evaluate
+from edgeinfer.evaluate.run import Evaluation, Progress, evaluate
 from edgeinfer.evaluate.weak import DETECTION_LIMIT, showing_weak
 
 __all__ = [

@@ -4,30 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from edgeinfer.datasets import Dataset, UserMetric
 from edgeinfer.errors import EdgeInferError, SpecError
+from edgeinfer.evaluate.answers import Predicts, answers
 from edgeinfer.evaluate.collectors import COLLECTORS, HEADLINES
-from edgeinfer.evaluate.feed import fed
 from edgeinfer.evaluate.fit import check_fit
-from edgeinfer.frames import Array, Arrays
 from edgeinfer.records import dataclass
-from edgeinfer.results import Payload, Result, finite
-from edgeinfer.spec import ModelSpec
+from edgeinfer.results import finite
 
 Progress = Callable[[int, int], None]
-
-
-class Predicts(Protocol):
-    """A model that answers frames; `edgeinfer.model.Model` is one."""
-
-    @property
-    def spec(self) -> ModelSpec: ...
-
-    def __call__(self, frame: Array | Arrays, /) -> Result[Payload]: ...
 
 
 @dataclass(frozen=True)
@@ -99,10 +88,9 @@ def evaluate(
         return _by_user(model, dataset, progress)
     to_model, notes = check_fit(model.spec, dataset, getattr(model, "class_count", None))
     collector = COLLECTORS[dataset.task](to_model, operating_score)
-    inputs = getattr(model, "fed_inputs", ())
     count = 0
-    for sample in dataset:
-        collector.add(model(fed(sample.picture, inputs, model.spec)), sample)
+    for sample, result in answers(model, dataset):
+        collector.add(result, sample)
         count += 1
         if progress is not None:
             progress(count, len(dataset))

@@ -7,7 +7,8 @@ import dataclasses
 from edgeinfer.evaluate.collectors import SCORE_FLOOR
 from edgeinfer.frames import Array, Arrays, Frame, frame_from_array
 from edgeinfer.heads import BOX_TASKS
-from edgeinfer.model import Model
+from edgeinfer.model import Lane, Model
+from edgeinfer.plan import Plan
 from edgeinfer.results import Payload, Result
 from edgeinfer.spec import ModelSpec, TensorSpec
 
@@ -21,6 +22,13 @@ class _Weak:
         self.spec = spec
         self.model = model
         self._lane = model.lane(spec)
+
+    @property
+    def plan(self) -> Plan:
+        return self.model.plan
+
+    def lane(self) -> Lane:
+        return self.model.lane(self.spec)
 
     @property
     def class_count(self) -> int | None:

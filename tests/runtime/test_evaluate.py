@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,7 +13,8 @@ import pytest
 from edgeinfer.datasets import BoxTruth, ClassTruth, Sample
 from edgeinfer.errors import SpecError, UsageError
 from edgeinfer.evaluate import evaluate, match_labels
-from edgeinfer.frames import Array, frame_from_array
+from edgeinfer.frames import Array, Frame, frame_from_array
+from edgeinfer.plan import Plan
 from edgeinfer.results import Classes, Detections, Payload, Placement, Result, Served
 from edgeinfer.spec import ModelSpec
 
@@ -49,6 +51,34 @@ class Answers:
         return Result(value, identity, self.spec.task, SERVED, {}, 0, 0)
 
 
+@dataclass(frozen=True)
+class LanesOf:
+    """The same with several lanes, of which the first to start is the last to answer."""
+
+    model: Answers
+    plan: Plan
+    spec: ModelSpec
+
+    def lane(self) -> LanesOf:
+        return self
+
+    def predict(self, frame: Frame) -> Result[Payload]:
+        picture = frame.data
+        assert isinstance(picture, np.ndarray)
+        if picture[0, 0, 0] % 2 == 0:
+            while not LATER.wait(0.01):
+                pass
+        else:
+            LATER.set()
+        return self.model(picture)
+
+    def __call__(self, frame: Array, /) -> Result[Payload]:
+        raise AssertionError("it has lanes")
+
+
+LATER = threading.Event()
+
+
 def truth(*rows: tuple[int, float, float, float, float]) -> BoxTruth:
     table = np.array(rows, np.float64).reshape(-1, 5)
     return BoxTruth(table[:, 1:], table[:, 0].astype(np.int64))
@@ -75,6 +105,24 @@ def test_detections_are_compared_picture_by_picture() -> None:
     assert result.metrics == {"map50": 0.5, "map50_95": 0.5, "precision": 0.5, "recall": 0.5}
     assert (dict(result.per_class), result.n, seen) == ({"ant": 1, "bee": 0}, 2, [(1, 2), (2, 2)])
     assert result.headline == "map50_95"
+
+
+def test_lanes_answer_several_pictures_at_once_and_none_is_mistaken_for_another() -> None:
+    spec = ModelSpec("classify", "softmax", labels=("a", "b", "c"))
+    model = Answers(spec, (classes(0, 1), classes(2, 0), classes(1, 0), classes(0, 2)))
+    data = Data("classify", ("a", "b", "c"), tuple(ClassTruth(n) for n in (0, 2, 1, 2)))
+    alone = evaluate(model, data)
+    LATER.clear()
+    together = evaluate(LanesOf(model, Plan("default", 2, lanes=2), spec), data)
+    assert together == alone and alone.metrics["top1"] == 0.75
+
+
+def test_what_a_lane_raises_ends_the_evaluation() -> None:
+    spec = ModelSpec("classify", "softmax", labels=("a", "b"))
+    model = LanesOf(Answers(spec, ()), Plan("default", 2, lanes=2), spec)
+    LATER.set()
+    with pytest.raises(IndexError):
+        evaluate(model, Data("classify", ("a", "b"), (ClassTruth(0),) * 9))
 
 
 def test_classes_in_another_order_are_matched_by_name() -> None:

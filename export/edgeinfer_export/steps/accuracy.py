@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from edgeinfer.datasets import Dataset
+from edgeinfer.datasets import Dataset, UserMetric
 from edgeinfer.errors import CheckFailed
 from edgeinfer.evaluate import Evaluation, evaluate, showing_weak
 from edgeinfer.model import LoadOptions, open_model
@@ -21,7 +21,13 @@ def measure(path: Path, dataset: Dataset, progress: Progress | None = None) -> E
         SpecError: if the classes of dataset and model do not fit each other.
         SourceError: if a picture or label cannot be read.
     """
-    options = LoadOptions(provider="cpu", preprocess="host", use_plan=False)
+    options = LoadOptions(
+        provider="cpu",
+        preprocess="host",
+        use_plan=False,
+        # What a user's callable asks for comes one by one.
+        recording=not isinstance(dataset, UserMetric),
+    )
     with open_model(path, options) as model:
         return evaluate(showing_weak(model), dataset, progress=progress)
 
