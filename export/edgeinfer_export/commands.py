@@ -29,7 +29,7 @@ from edgeinfer_export.steps.opset import fit_opset
 from edgeinfer_export.steps.precision import kept_precision
 from edgeinfer_export.steps.provenance import provenance_of
 from edgeinfer_export.steps.simplify import same_answers, simplify
-from edgeinfer_export.steps.staging import forget_older, publish, scratch, staged
+from edgeinfer_export.steps.staging import Files, publish_models, scratch, staged
 from edgeinfer_export.steps.stamp import stamp
 from edgeinfer_export.steps.write import size_of, write_model
 
@@ -121,7 +121,7 @@ def run_export(
     check_paths(source, output)
     tell = progress or _silent
     tell("read", 0, 1)
-    with scratch(output) as folder:
+    with scratch(output) as folder, staged(output.resolve()) as stage:
         request = Request(
             path=source,
             folder=folder,
@@ -132,20 +132,38 @@ def run_export(
             say=say or _mute,
         )
         opened = open_source_model(request, options.framework)
-        return export_opened(request, output, opened, options, tell)
+        ready = prepare(request, output, opened, options, tell, stage)
+        publish_models([ready.files])
+    tell("write", 1, 1)
+    return ready.exported
 
 
-def export_opened(
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """An export that is proven, and whose files are not yet where they belong.
+
+    Attributes:
+        exported: as if they were.
+        files: for `publish_models`.
+    """
+
+    exported: Exported
+    files: Files
+
+
+def prepare(
     request: Request,
     output: Path,
     opened: SourceModel,
     options: ExportOptions,
     tell: Progress,
+    stage: Path,
     size_hw: tuple[int, int] | None = None,
-) -> Exported:
-    """`export` of a source that was read; the same errors.
+) -> Ready:
+    """`export` of a source that was read, up to publishing; the same errors.
 
     Args:
+        stage: the folder of `staged` for what `output` is, links resolved.
         size_hw: the input size that was asked for, which the source has by now.
     """
     precision, said = kept_precision(opened.model, options.precision)
@@ -165,9 +183,8 @@ def export_opened(
         target=options.target if options.precision.startswith("int8") else found.target,
     )
     provenance = provenance_of(opened, options, data, precision, found.notes, size_hw)
-    files = _write(job, made, output.resolve(), spec, provenance)
-    tell("write", 1, 1)
-    return Exported(
+    files = _write(job, made, output.resolve(), stage, spec, provenance)
+    exported = Exported(
         output=output,
         sha256=files.sha256,
         precision=precision,
@@ -195,13 +212,15 @@ def export_opened(
         graph=_graph_figures(opened.model, files.model),
         provenance=provenance,
     )
+    return Ready(exported, files.files)
 
 
 @dataclass(frozen=True, eq=False)
 class _Written:
-    """What was written and proven; `model` is the graph in it."""
+    """What was written and proven; `model` is the graph in it, `files` are for publishing."""
 
     model: onnx.ModelProto
+    files: Files
     spec: ModelSpec
     sha256: str
     proof: Proof
@@ -210,36 +229,35 @@ class _Written:
 
 
 def _write(
-    job: Job, made: Made, place: Path, spec: ModelSpec, provenance: Mapping[str, Any]
+    job: Job, made: Made, place: Path, folder: Path, spec: ModelSpec, provenance: Mapping[str, Any]
 ) -> _Written:
-    """Write the graph, prove it, and publish it with its golden vectors.
+    """Write the graph with its golden vectors, and prove it.
 
     Args:
         place: what a link points to is replaced, not the link.
+        folder: for the files, until they are published.
     """
     options, model = job.options, made.model
     steps: tuple[str, ...] = ()
     stamp(model, spec, provenance)
-    with staged(place) as folder:
-        files = write_model(model, folder / place.name, job.source.path.parent)
-        proof = job.prove(files[-1], made)
-        if options.embed_preprocess or options.embed_nms:
-            names = iter(("plain.onnx", "embedded.onnx"))
-            proof.parity["embedded"] = check_embedded(
-                *(model, spec, options, job.data),
-                lambda graph, of: job.openable(graph, next(names), spec=of, base=folder),
-            )
-            model, spec = embedded(model, spec, options)
-            stamp(model, spec, provenance)
-            steps = job.told_of_steps(model, spec, folder, proof.parity["embedded"])
-            files = write_model(model, folder / place.name, folder)
-        file = open_model_file(files[-1])
-        files, more = job.with_golden(model, spec, file.sha256, files)
-        publish([(path, place.parent / path.name) for path in files])
-    published = [path.name for path in files]
-    forget_older(place, published)
-    golden = golden_path(place) if golden_path(place).name in published else None
-    return _Written(model, spec, file.sha256, proof, golden, (*steps, *more, *coarse_scores(model)))
+    files = write_model(model, folder / place.name, job.source.path.parent)
+    proof = job.prove(files[-1], made)
+    if options.embed_preprocess or options.embed_nms:
+        names = iter(("plain.onnx", "embedded.onnx"))
+        proof.parity["embedded"] = check_embedded(
+            *(model, spec, options, job.data),
+            lambda graph, of: job.openable(graph, next(names), spec=of, base=folder),
+        )
+        model, spec = embedded(model, spec, options)
+        stamp(model, spec, provenance)
+        steps = job.told_of_steps(model, spec, folder, proof.parity["embedded"])
+        files = write_model(model, folder / place.name, folder)
+    sha256 = open_model_file(files[-1]).sha256
+    files, more = job.with_golden(model, spec, sha256, files)
+    golden = golden_path(place) if golden_path(place).name in {f.name for f in files} else None
+    notes = (*steps, *more, *coarse_scores(model))
+    pairs = [(path, place.parent / path.name) for path in files]
+    return _Written(model, pairs, spec, sha256, proof, golden, notes)
 
 
 def _modern(model: onnx.ModelProto, data: Calibration) -> tuple[onnx.ModelProto, tuple[str, ...]]:

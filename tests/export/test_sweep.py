@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import cv2
@@ -14,10 +23,11 @@ import pytest
 from onnx import numpy_helper
 
 from edgeinfer.cli.main import main
-from edgeinfer.errors import SpecError, UsageError
+from edgeinfer.errors import CheckFailed, ModelFileError, SinkError, SpecError, UsageError
 from edgeinfer.model import LoadOptions, open_model
 from edgeinfer_export.options import ExportOptions
-from edgeinfer_export.sweep import Point, export_at, frontier, parse_sizes, sweep
+from edgeinfer_export.steps.staging import PREFIX
+from edgeinfer_export.sweep import Point, export_at, frontier, parse_sizes, sweep, work
 
 pytestmark = pytest.mark.slow
 
@@ -95,6 +105,7 @@ def test_a_sweep_measures_every_size_in_both_precisions(
     assert [point.name for point in swept.points if point.best] == [fastest.name]
     for point in swept.points:
         assert point.path is not None
+        assert point.sha256 == hashlib.sha256(point.path.read_bytes()).hexdigest()
         with open_model(point.path, LoadOptions(provider="cpu", use_plan=False)) as model:
             assert model.spec.inputs[0].size_hw == point.size_hw
             assert model.spec.precision == point.precision
@@ -106,6 +117,141 @@ def test_a_sweep_measures_every_size_in_both_precisions(
     texts = {element.text for element in drawn.iter() if element.tag.endswith("text")}
     assert {"16 fp32", "64 int8", "top1"} <= texts
     assert sum(element.tag.endswith("circle") for element in drawn.iter()) == 4
+
+
+SWEPT = [
+    *("out-16-fp32.golden.npz", "out-16-fp32.onnx", "out-64-fp32.golden.npz", "out-64-fp32.onnx"),
+    *("out.sweep.json", "out.sweep.svg"),
+]
+
+
+def older(tmp_path: Path) -> Path:
+    """A folder with what an older sweep left."""
+    folder = tmp_path / "swept"
+    folder.mkdir()
+    for name in SWEPT:
+        (folder / name).write_text("older")
+    return folder
+
+
+def read(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("step", ["prepare", "race_files", "plot_of"])
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (KeyboardInterrupt(), KeyboardInterrupt),
+        (FULL, SinkError),
+        (ModelFileError("that size"), ModelFileError),
+    ],
+)
+def test_a_sweep_that_does_not_end_leaves_the_older_one_as_it_was(
+    classifier: Path,
+    classes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    error: BaseException,
+    raised: type[BaseException],
+) -> None:
+    folder = older(tmp_path)
+    before = read(folder)
+    real, calls = getattr(work, step), []
+
+    def failing(*given: Any) -> Any:
+        calls.append(step)
+        # Of the sizes the first goes well.
+        if len(calls) == (2 if step == "prepare" else 1):
+            raise error
+        return real(*given)
+
+    monkeypatch.setattr(work, step, failing)
+    with pytest.raises(raised):
+        sweep(
+            *(classifier, folder / "out.onnx", parse_sizes("16,64")),
+            ExportOptions(validation=str(classes)),
+        )
+    assert read(folder) == before
+    assert not list(folder.glob(f"{PREFIX}*"))
+
+
+def test_a_sweep_replaces_an_older_one_as_a_whole_and_links_stay(
+    classifier: Path, classes: Path, tmp_path: Path
+) -> None:
+    folder = older(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("out-64-fp32.onnx", "out.sweep.json"):
+        (folder / name).rename(tmp_path / "elsewhere" / name)
+        (folder / name).symlink_to(tmp_path / "elsewhere" / name)
+    options = ExportOptions(validation=str(classes), golden=False)
+    swept = sweep(classifier, folder / "out.onnx", parse_sizes("16,64"), options)
+    # Vectors of older files are gone with them.
+    assert sorted(read(folder)) == [
+        *("out-16-fp32.onnx", "out-64-fp32.golden.npz", "out-64-fp32.onnx"),
+        *("out.sweep.json", "out.sweep.svg"),
+    ]
+    assert sorted(read(tmp_path / "elsewhere")) == ["out-64-fp32.onnx", "out.sweep.json"]
+    assert (folder / "out-64-fp32.onnx").is_symlink()
+    for point in swept.points:
+        assert point.path is not None
+        assert point.sha256 == hashlib.sha256(point.path.read_bytes()).hexdigest()
+    assert swept.to_dict() == json.loads((folder / "out.sweep.json").read_text())
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_whenever_a_sweep_is_ended_all_files_are_of_one_sweep(
+    classifier: Path, classes: Path, tmp_path: Path, how: signal.Signals
+) -> None:
+    folder = older(tmp_path)
+    before = read(folder)
+    command = [sys.executable, "-m", "edgeinfer", "export", str(classifier)]
+    command += ["-o", str(folder / "out.onnx"), "--input-size", "16,64"]
+    command += ["--validation", str(classes)]
+    paths = os.pathsep.join(path for path in sys.path if path)
+    environment = {**os.environ, "PYTHONPATH": paths}
+    started = time.monotonic()
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    whole_s = time.monotonic() - started
+    moments, codes = random.Random(7), []
+    for _ in range(6):
+        for name, data in before.items():
+            (folder / name).write_bytes(data)
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        time.sleep(moments.uniform(0.4, 1.05) * whole_s)
+        process.send_signal(how)
+        process.communicate(timeout=120)
+        codes.append(process.returncode)
+        kept = read(folder)
+        assert sorted(kept) == SWEPT
+        if kept != before:
+            assert b"older" not in kept.values()
+            for point in json.loads(kept["out.sweep.json"])["points"]:
+                data = kept[Path(point["path"]).name]
+                assert point["sha256"] == hashlib.sha256(data).hexdigest()
+    assert any(code != 0 for code in codes)
+
+
+def test_where_every_size_is_refused_nothing_appears(
+    classifier: Path, classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(*given: Any) -> Any:
+        raise CheckFailed("it answers differently")
+
+    monkeypatch.setattr(work, "prepare", refusing)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(CheckFailed, match="No size.*16 fp32: it answers differently"):
+        sweep(
+            *(classifier, tmp_path / "out.onnx", parse_sizes("16,64")),
+            ExportOptions(validation=str(classes)),
+        )
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_the_report_of_a_sweep_is_a_page(

@@ -23,6 +23,8 @@ from edgeinfer.errors import SinkError
 from edgeinfer.files import TEMP_PREFIX, check_writable, sync_folder
 from edgeinfer.golden import golden_path
 
+# Where each lies and where it goes; the one that decides last: of a model its graph.
+Files = Sequence[tuple[Path, Path]]
 PREFIX = f"{TEMP_PREFIX}export-"
 SCRATCH_PREFIX = "edgeinfer-export-scratch-"
 # Between making a folder and locking it lies less than this.
@@ -143,7 +145,21 @@ def _lock(handle: int) -> None:
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def publish(files: Sequence[tuple[Path, Path]]) -> None:
+def publish_models(models: Sequence[Files], more: Files = ()) -> None:
+    """Publish models, each with what lies beside it, as one; what belonged to older ones goes.
+
+    Args:
+        more: files that tell of the models; the last of them decides.
+
+    Raises:
+        OSError: if one cannot be renamed.
+    """
+    publish([*(pair for files in models for pair in files), *more])
+    for files in models:
+        forget_older(files[-1][1], [target.name for _, target in files])
+
+
+def publish(files: Files) -> None:
     """Rename files to where they belong, the one that decides last.
 
     Whatever goes wrong on the way, the older files are back when the exception arrives. Only a
@@ -151,7 +167,7 @@ def publish(files: Sequence[tuple[Path, Path]]) -> None:
     the last one is what others are checked against by hash.
 
     Args:
-        files: where each lies and where it goes, in one file system.
+        files: each in the file system that it goes to.
 
     Raises:
         OSError: if one cannot be renamed.
@@ -169,7 +185,8 @@ def publish(files: Sequence[tuple[Path, Path]]) -> None:
                 if not made.exists():
                     _restore(target, old)
         raise
-    sync_folder(files[-1][1].parent)
+    for folder in dict.fromkeys(target.parent for _, target in files):
+        sync_folder(folder)
 
 
 def _second_name(target: Path, made: Path) -> Path | None:

@@ -21,6 +21,7 @@ class Point:
         size_hw: of the picture that the model takes.
         precision: of the file.
         path: the file; None where none was written.
+        sha256: its hash.
         accuracy: the headline metric; None where it was not measured.
         p50_ns: median frame latency.
         best: whether no other point is both as good and as fast.
@@ -34,6 +35,7 @@ class Point:
     p50_ns: int | None
     best: bool = False
     refused: str | None = None
+    sha256: str | None = None
 
     @property
     def name(self) -> str:
@@ -45,6 +47,7 @@ class Point:
             "size_hw": list(self.size_hw),
             "precision": self.precision,
             "path": None if self.path is None else str(self.path),
+            "sha256": self.sha256,
             "accuracy": self.accuracy,
             "p50_ns": self.p50_ns,
             "frontier": self.best,

@@ -6,15 +6,16 @@ import dataclasses
 import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeinfer.errors import CheckFailed, UsageError
 from edgeinfer.evaluate import Evaluation
-from edgeinfer.files import check_writable, write_text
+from edgeinfer.files import check_writable
 from edgeinfer.machine import this_machine
 from edgeinfer.model import why_unfit
-from edgeinfer_export.commands import check_paths, export_opened
+from edgeinfer_export.commands import Ready, check_paths, prepare
 from edgeinfer_export.gate.speed import race_files
 from edgeinfer_export.options import ExportOptions
 from edgeinfer_export.quantize.session import Session
@@ -22,7 +23,7 @@ from edgeinfer_export.result import Exported
 from edgeinfer_export.sources import Request, SourceModel, open_source_model
 from edgeinfer_export.steps.meaning import spec_of, tensor_spec
 from edgeinfer_export.steps.resize import SizeHW, picture_of, resized, shape_for, sized_spec
-from edgeinfer_export.steps.staging import scratch
+from edgeinfer_export.steps.staging import publish_models, scratch, staged
 from edgeinfer_export.sweep.points import Point, Swept, frontier, plot_of, size_text
 
 if TYPE_CHECKING:
@@ -45,9 +46,11 @@ def export_at(
         SpecError: if the graph cannot take that size. Others: see `commands.export`.
     """
     check_paths(source, output)
-    with scratch(output) as folder:
+    with scratch(output) as folder, staged(output.resolve()) as stage:
         work = _Work(source, options, folder, progress or _silent, say or _mute)
-        return work.export(size_hw, options.precision, output)
+        ready = work.prepare(size_hw, options.precision, output, stage)
+        publish_models([ready.files])
+    return ready.exported
 
 
 def sweep(
@@ -61,11 +64,13 @@ def sweep(
     """Export a model at several sizes, in FP32 and in the precision asked for, and measure all.
 
     Files go beside `output`, with size and precision in their names, with a report
-    (``.sweep.json``) and a plot (``.sweep.svg``).
+    (``.sweep.json``) and a plot (``.sweep.svg``). All of them appear at the end, or none: older
+    ones at the same paths stay until then.
 
     Raises:
         UsageError: without validation data, or if this box cannot run the target.
         SpecError: if the graph cannot take one of the sizes.
+        CheckFailed: if no size can be exported.
     """
     source, output = Path(source), Path(output)
     if options.validation is None:
@@ -75,16 +80,24 @@ def sweep(
     check_paths(source, output)
     for path in (report, plot):
         check_writable(path)
-    with scratch(output) as folder:
+    with scratch(output) as folder, ExitStack() as stages:
         work = _Work(source, options, folder, progress or _silent, say or _mute)
         # All sizes are tried before long work starts.
         for size in sizes:
             work.opened(size)
-        points, metric, notes = work.measure(sizes, output)
-    swept = Swept(metric, points[0], points[1], report, plot, notes)
-    write_text(report, json.dumps(swept.to_dict(), indent=2) + "\n")
-    write_text(plot, plot_of(swept))
+        points, models = work.points(sizes, output, stages)
+        swept = work.measured(points, models, report, plot)
+        texts = {plot: plot_of(swept), report: json.dumps(swept.to_dict(), indent=2) + "\n"}
+        more = [_written(path.resolve(), text, stages) for path, text in texts.items()]
+        publish_models([ready.files for ready in models.values()], more)
     return swept
+
+
+def _written(place: Path, text: str, stages: ExitStack) -> tuple[Path, Path]:
+    """A text where it lies until it is published, and where it goes."""
+    made = stages.enter_context(staged(place)) / place.name
+    made.write_text(text, encoding="utf-8")
+    return made, place
 
 
 class _Work:
@@ -147,7 +160,7 @@ class _Work:
             self._plain, model=model, path=path, reference=Session(path), notes=notes
         )
 
-    def export(self, size: SizeHW, precision: str, output: Path) -> Exported:
+    def prepare(self, size: SizeHW, precision: str, output: Path, stage: Path) -> Ready:
         options = dataclasses.replace(
             self._options,
             precision=precision,
@@ -159,31 +172,58 @@ class _Work:
             max_drop=None if precision == "fp32" else self._options.max_drop,
         )
         request = Request(self._source, Path(tempfile.mkdtemp(dir=self._folder)))
-        return export_opened(request, output, self.opened(size), options, self._tell, size)
+        opened = self.opened(size)
+        return prepare(request, output, opened, options, self._tell, stage, size)
 
-    def measure(
-        self, sizes: Sequence[SizeHW], output: Path
-    ) -> tuple[tuple[tuple[Point, ...], int], str, tuple[str, ...]]:
+    def points(
+        self, sizes: Sequence[SizeHW], output: Path, stages: ExitStack
+    ) -> tuple[list[Point], dict[str, Ready]]:
+        """Each size in each precision, and by name what can be published of them.
+
+        Args:
+            stages: what is closed once all of it was.
+        """
         points: list[Point] = []
-        notes: dict[str, None] = {}
-        metric = Evaluation(self._spec.task, 0, {}, "").headline
+        models: dict[str, Ready] = {}
         for size in sizes:
             for precision in dict.fromkeys(("fp32", self._options.precision)):
                 path = output.with_name(f"{output.stem}-{size_text(size)}-{precision}.onnx")
                 self._tell(f"{size_text(size)} {precision}", len(points), 2 * len(sizes))
                 point = Point(size, precision, path, None, None)
+                stage = stages.enter_context(staged(path.resolve()))
                 try:
-                    done = self.export(size, precision, path)
+                    ready = self.prepare(size, precision, path, stage)
                 except CheckFailed as error:
                     points.append(dataclasses.replace(point, path=None, refused=str(error)))
                     continue
-                notes.update((f"{point.name}: {note}", None) for note in done.notes)
-                value = done.metric["after"].get(metric)
-                points.append(dataclasses.replace(point, accuracy=value))
-        files = {one.name: one.path for one in points if one.path is not None}
+                models[point.name] = ready
+                value = ready.exported.metric["after"].get(self._metric)
+                sha256 = ready.exported.sha256
+                points.append(dataclasses.replace(point, accuracy=value, sha256=sha256))
+        return points, models
+
+    def measured(
+        self, points: Sequence[Point], models: Mapping[str, Ready], report: Path, plot: Path
+    ) -> Swept:
+        """The points with their latency, measured before the files are published.
+
+        Raises:
+            CheckFailed: if every size was refused.
+        """
+        if not models:
+            raise CheckFailed(f"No size can be exported. {points[0].name}: {points[0].refused}")
+        files = {name: ready.files[-1][0] for name, ready in models.items()}
         raced = race_files(files, self._options.validation or "")
         timed = [dataclasses.replace(one, p50_ns=raced.p50_ns.get(one.name)) for one in points]
-        return (frontier(timed), raced.threads), metric, tuple(notes)
+        notes = (
+            f"{name}: {note}" for name, ready in models.items() for note in ready.exported.notes
+        )
+        told = tuple(dict.fromkeys(notes))
+        return Swept(self._metric, frontier(timed), raced.threads, report, plot, told)
+
+    @property
+    def _metric(self) -> str:
+        return Evaluation(self._spec.task, 0, {}, "").headline
 
 
 def _check_box(options: ExportOptions) -> None:
