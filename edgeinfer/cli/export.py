@@ -285,7 +285,8 @@ def _sweep_text(document: dict[str, Any]) -> str:
     return "\n".join(
         [
             table(rows),
-            f"* no other is both as good and as fast ({document['threads']} thread(s), in turns)",
+            f"* no other is both as good and as fast (on {document['provider']}, "
+            f"{document['threads']} thread(s), in turns)",
             f"plot {document['plot']}",
         ]
     )

@@ -180,7 +180,7 @@ def prepare(
         found,
         source_sha256=opened.sha256,
         precision=precision,
-        target=options.target if options.precision.startswith("int8") else found.target,
+        target=options.int8_target or found.target,
     )
     provenance = provenance_of(opened, options, data, precision, found.notes, size_hw)
     files = _write(job, made, output.resolve(), stage, spec, provenance)

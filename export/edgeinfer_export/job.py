@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,19 +9,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeinfer.artifact import open_model_file
 from edgeinfer.datasets import Dataset
 from edgeinfer.errors import EdgeInferError
 from edgeinfer.evaluate import check_fit
 from edgeinfer.golden import golden_path, pack
 from edgeinfer.machine import this_machine
 from edgeinfer.model import why_unfit
-from edgeinfer.providers import runtime_version, vouch
 from edgeinfer.spec import ModelSpec
 from edgeinfer_export.gate.base import Judge, KeptFloat
 from edgeinfer_export.gate.judges import AgreementJudge, LabelJudge, NumberJudge
 from edgeinfer_export.gate.search import Found, Search
-from edgeinfer_export.gate.speed import time_variants
+from edgeinfer_export.gate.speed import provider_for, time_variants, why_untimed
 from edgeinfer_export.options import ExportOptions
 from edgeinfer_export.quantize.calibration import (
     ArrayCalibration,
@@ -38,9 +35,8 @@ from edgeinfer_export.steps.agreement import agreement, agreement_notes, can_agr
 from edgeinfer_export.steps.clean import clean
 from edgeinfer_export.steps.fields import check_fields
 from edgeinfer_export.steps.golden import golden_vectors
-from edgeinfer_export.steps.stamp import stamp
+from edgeinfer_export.steps.openable import write_openable
 from edgeinfer_export.steps.verify import check_fp32, parity
-from edgeinfer_export.steps.write import write_model
 
 if TYPE_CHECKING:
     import onnx
@@ -246,11 +242,10 @@ class Job:
             spec: what it means, where that is not what the source means.
             base: the folder that tensors in other files are relative to; None for the source's.
         """
-        copy = clean(model)
-        stamp(copy, dataclasses.replace(spec or self.spec, target=None))
-        path = write_model(copy, self.folder / name, base or self.source.path.parent)[-1]
-        vouch(open_model_file(path), runtime_version())
-        return path
+        place = self.folder / name
+        return write_openable(
+            clean(model), spec or self.spec, place, base or self.source.path.parent
+        )
 
     @cached_property
     def _reference(self) -> Path:
@@ -295,27 +290,26 @@ class Job:
 
     def _saturated(self) -> tuple[str, ...]:
         """Whether this processor computes something else than the box that the file is for."""
-        if self.options.target != "x86-vnni" or not self.options.precision.startswith("int8"):
+        if self.options.int8_target != "x86-vnni":
             return ()
-        why = why_unfit(self.options.target, "cpu", this_machine())
+        why = why_unfit(self.options.int8_target, "cpu", this_machine())
         if why is None:
             return ()
         return (f"accuracy was measured on this box, where it may be lower than with VNNI: {why}",)
 
     def _speed(self, other: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
         """Frame latency of source and output in turns, and what it recommends."""
-        target = self.options.target if self.options.precision.startswith("int8") else None
-        provider = target if target in ("openvino", "tensorrt") else "cpu"
-        why = why_unfit(target, provider, this_machine())
+        target = self.options.int8_target
+        why = why_untimed(target)
         if why is None:
             self.tell("time", 0, 1)
             try:
-                speed = time_variants(self._reference, other, self.data, provider)
+                speed = time_variants(self._reference, other, self.data, provider_for(target))
             except EdgeInferError as error:
                 why = str(error)
             else:
                 return speed.to_dict(), speed.notes(self.options.precision)
-        return {}, (f"speed was not measured here: {why}",)
+        return {}, (f"not timed beside the source here: {why}",)
 
 
 def _figure(value: float | None) -> str:

@@ -69,6 +69,11 @@ class ExportOptions:
     embed_nms: bool = False
     golden: bool = True
 
+    @property
+    def int8_target(self) -> str | None:
+        """The kind of box that the file is for; None for any, as all but INT8 is."""
+        return self.target if self.precision.startswith("int8") else None
+
     def __post_init__(self) -> None:
         _choose("precision", self.precision, PRECISIONS)
         _choose("target", self.target, TARGETS)

@@ -41,8 +41,8 @@ def _sweep(document: Mapping[str, Any]) -> str:
     )
     lines = ["# Sizes and precisions", ""]
     lines += _table(("size", "precision", document["metric"], "latency p50", "file"), rows)
-    lines += ["", f"\\* no other is both as good and as fast ({document['threads']} thread(s), in "]
-    lines[-1] += f"turns). Plot: `{document['plot']}`"
+    lines += ["", f"\\* no other is both as good and as fast (on {document['provider']}, "]
+    lines[-1] += f"{document['threads']} thread(s), in turns). Plot: `{document['plot']}`"
     if document["notes"]:
         lines += ["", "## Notes", "", *(f"- {note}" for note in document["notes"])]
     return "\n".join(lines) + "\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import hashlib
 import json
@@ -24,10 +25,12 @@ from onnx import numpy_helper
 
 from edgeinfer.cli.main import main
 from edgeinfer.errors import CheckFailed, ModelFileError, SinkError, SpecError, UsageError
+from edgeinfer.machine import this_machine
 from edgeinfer.model import LoadOptions, open_model
+from edgeinfer_export.gate import speed
 from edgeinfer_export.options import ExportOptions
 from edgeinfer_export.steps.staging import PREFIX
-from edgeinfer_export.sweep import Point, export_at, frontier, parse_sizes, sweep, work
+from edgeinfer_export.sweep import Point, export_at, frontier, parse_sizes, sweep, timing, work
 
 pytestmark = pytest.mark.slow
 
@@ -141,7 +144,7 @@ def read(folder: Path) -> dict[str, bytes]:
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize("step", ["prepare", "race_files", "plot_of"])
+@pytest.mark.parametrize("step", ["prepare", "time_models", "plot_of"])
 @pytest.mark.parametrize(
     ("error", "raised"),
     [
@@ -314,15 +317,84 @@ def test_open_sizes_are_closed_at_each_size(classifier: Path, tmp_path: Path) ->
 
 
 def test_a_sweep_without_labels_or_for_another_box_is_refused(
-    classifier: Path, classes: Path, tmp_path: Path
+    classifier: Path, classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    box = dataclasses.replace(this_machine(), architecture="x86_64")
+    monkeypatch.setattr(timing, "this_machine", lambda: box)
     with pytest.raises(UsageError, match="--validation"):
         sweep(classifier, tmp_path / "out.onnx", parse_sizes("16,32"), ExportOptions())
     options = ExportOptions(
+        precision="int8", target="arm", calibration=classes, validation=str(classes)
+    )
+    with pytest.raises(UsageError, match="--target arm does not fit"):
+        sweep(classifier, tmp_path / "out.onnx", parse_sizes("16,32"), options)
+
+
+@pytest.mark.parametrize("target", ["openvino", "tensorrt"])
+@pytest.mark.parametrize("known", [True, False], ids=["known before", "found out"])
+def test_without_the_targets_provider_the_cpu_is_timed_and_that_is_said(
+    classifier: Path,
+    classes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    target: str,
+    known: bool,
+) -> None:
+    real, asked = speed.race_files, []
+
+    def without(files: dict[str, Path], dataset: str, provider: str) -> speed.Speed:
+        asked.append(provider)
+        if provider == target:
+            raise ModelFileError("It lacks a library.")
+        return real(files, dataset, provider)
+
+    why = "it lacks a library" if known else None
+    for module in (speed, timing):
+        monkeypatch.setattr(module, "why_untimed", lambda target: why)
+    monkeypatch.setattr(timing, "race_files", without)
+    page = tmp_path / "page.md"
+    given = ["export", str(classifier), "-o", str(tmp_path / "out.onnx"), "--report", str(page)]
+    given += ["--input-size", "16,32", "--precision", "int8", "--target", target]
+    assert main([*given, "--calibration", str(classes), "--validation", str(classes)]) == 0
+    assert asked == (["cpu"] if known else [target, "cpu"])
+    out, err = capsys.readouterr()
+    for text in (err, page.read_text(), (tmp_path / "out.sweep.json").read_text()):
+        told = f"provider cpu, which says little about {target}"
+        assert told in text and "lacks a library" in text
+    report = json.loads((tmp_path / "out.sweep.json").read_text())
+    assert report["provider"] == "cpu"
+    assert all(point["p50_ns"] for point in report["points"])
+    assert "on cpu, " in out and "(on cpu, " in page.read_text()
+    # The files themselves stay what they were made for.
+    metadata = onnx.load(str(tmp_path / "out-16-int8.onnx")).metadata_props
+    spec = json.loads({entry.key: entry.value for entry in metadata}["edgeinfer.spec"])
+    assert spec["target"] == target
+
+
+def test_the_targets_provider_is_timed_where_it_is(
+    classifier: Path,
+    classes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    raced: list[tuple[str, list[str]]] = []
+
+    def race(files: dict[str, Path], dataset: str, provider: str) -> speed.Speed:
+        raced.append((provider, [path.name for path in files.values()]))
+        return speed.Speed(dict.fromkeys(files, 1_000_000), {}, 2, 7, provider)
+
+    monkeypatch.setattr(timing, "why_untimed", lambda target: None)
+    monkeypatch.setattr(timing, "race_files", race)
+    options = ExportOptions(
         precision="int8", target="openvino", calibration=classes, validation=str(classes)
     )
-    with pytest.raises(UsageError, match="--target openvino does not fit"):
-        sweep(classifier, tmp_path / "out.onnx", parse_sizes("16,32"), options)
+    told: list[str] = []
+    swept = sweep(classifier, tmp_path / "out.onnx", parse_sizes("16"), options, say=told.append)
+    assert raced == [("openvino", ["out-16-fp32.onnx", "out-16-int8.onnx"])]
+    assert (swept.provider, told) == ("openvino", [])
+    assert any("measured on openvino" in note for note in swept.notes)
+    assert "frame latency on openvino" in swept.plot.read_text()
 
 
 def test_the_frontier_is_what_nobody_beats() -> None:

@@ -13,8 +13,10 @@ from typing import Any
 from edgeinfer.datasets import open_dataset, read_picture
 from edgeinfer.errors import EdgeInferError
 from edgeinfer.frames import Array, Arrays
+from edgeinfer.machine import this_machine
 from edgeinfer.measure import Ratio, interleave, ratio
-from edgeinfer.model import LoadOptions, Model, open_model, threads_of
+from edgeinfer.model import LoadOptions, Model, open_model, threads_of, why_unfit
+from edgeinfer.providers import PROVIDERS
 from edgeinfer_export.quantize.calibration import Calibration, PictureCalibration
 
 _BUDGET_NS = 400_000_000
@@ -72,6 +74,18 @@ class Speed:
         )
 
 
+def provider_for(target: str | None) -> str:
+    """What files for a kind of box run on, and are timed on."""
+    return target if target in ("openvino", "tensorrt") else "cpu"
+
+
+def why_untimed(target: str | None) -> str | None:
+    """Why files for a kind of box cannot be timed on this one, or None."""
+    provider = provider_for(target)
+    unfit = why_unfit(target, provider, this_machine())
+    return unfit or PROVIDERS[provider].why_unavailable(None)
+
+
 def time_variants(source: Path, output: Path, samples: Calibration, provider: str = "cpu") -> Speed:
     """Time the FP32 source and its new file, and FP32 through OpenVINO where that is installed.
 
@@ -97,20 +111,24 @@ def time_variants(source: Path, output: Path, samples: Calibration, provider: st
         return _race(models, frames, threads_of(options), provider)
 
 
-def race_files(files: Mapping[str, Path], dataset: str) -> Speed:
+def race_files(files: Mapping[str, Path], dataset: str, provider: str) -> Speed:
     """Time several files against each other on the first pictures of a dataset.
 
     Args:
         files: by name; each with a spec that this box opens.
         dataset: as `open_dataset` takes it.
+        provider: that runs all.
+
+    Raises:
+        EdgeInferError: if one does not open.
     """
-    options = LoadOptions(provider="cpu", preprocess="host", use_plan=False)
+    options = LoadOptions(provider=provider, preprocess="host", use_plan=False)
     pictures = [sample.picture for sample in islice(open_dataset(dataset), _FRAMES)]
     with ExitStack() as stack:
         models = {
             name: stack.enter_context(open_model(path, options)) for name, path in files.items()
         }
-        return _race(models, pictures, threads_of(options), "cpu")
+        return _race(models, pictures, threads_of(options), provider)
 
 
 def _race(models: Mapping[str, Model], frames: Sequence[Any], threads: int, provider: str) -> Speed:

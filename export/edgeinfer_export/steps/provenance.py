@@ -62,7 +62,7 @@ def _options(options: ExportOptions, data: Calibration) -> Mapping[str, Any]:
     """The command without its paths: whose folder a file came from is nobody's business."""
     told: dict[str, Any] = {
         "precision": options.precision,
-        "target": options.target if options.precision.startswith("int8") else None,
+        "target": options.int8_target,
         "framework": options.framework,
         "entry": options.entry,
         "weights": options.weights is not None,

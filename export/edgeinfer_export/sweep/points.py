@@ -63,6 +63,7 @@ class Swept:
         metric: the name of the accuracy.
         points: sizes in the order that was given, FP32 first.
         threads: that latency was measured with.
+        provider: that latency was measured on.
         report, plot: files beside the models.
         notes: for people.
     """
@@ -70,6 +71,7 @@ class Swept:
     metric: str
     points: tuple[Point, ...]
     threads: int
+    provider: str
     report: Path
     plot: Path
     notes: tuple[str, ...] = ()
@@ -79,6 +81,7 @@ class Swept:
             "schema": "edgeinfer.sweep/1",
             "metric": self.metric,
             "threads": self.threads,
+            "provider": self.provider,
             "points": [point.to_dict() for point in self.points],
             "plot": str(self.plot),
             "notes": list(self.notes),
@@ -134,5 +137,5 @@ def plot_of(swept: Swept) -> str:
     ]
     if not dots:
         raise CheckFailed("Nothing was measured, so there is nothing to plot.")
-    x_title = f"frame latency, ms ({swept.threads} thread(s))"
+    x_title = f"frame latency on {swept.provider}, ms ({swept.threads} thread(s))"
     return scatter_svg(dots, x_title, swept.metric, "accuracy against latency")

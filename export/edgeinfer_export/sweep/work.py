@@ -13,10 +13,7 @@ from typing import TYPE_CHECKING
 from edgeinfer.errors import CheckFailed, UsageError
 from edgeinfer.evaluate import Evaluation
 from edgeinfer.files import check_writable
-from edgeinfer.machine import this_machine
-from edgeinfer.model import why_unfit
 from edgeinfer_export.commands import Ready, check_paths, prepare
-from edgeinfer_export.gate.speed import race_files
 from edgeinfer_export.options import ExportOptions
 from edgeinfer_export.quantize.session import Session
 from edgeinfer_export.result import Exported
@@ -25,6 +22,7 @@ from edgeinfer_export.steps.meaning import spec_of, tensor_spec
 from edgeinfer_export.steps.resize import SizeHW, picture_of, resized, shape_for, sized_spec
 from edgeinfer_export.steps.staging import publish_models, scratch, staged
 from edgeinfer_export.sweep.points import Point, Swept, frontier, plot_of, size_text
+from edgeinfer_export.sweep.timing import check_box, time_models
 
 if TYPE_CHECKING:
     from edgeinfer.spec import ModelSpec
@@ -67,15 +65,20 @@ def sweep(
     (``.sweep.json``) and a plot (``.sweep.svg``). All of them appear at the end, or none: older
     ones at the same paths stay until then.
 
+    Latency is measured on the provider that the target names, or on the CPU where this box has it
+    not: the result says which, and why.
+
     Raises:
-        UsageError: without validation data, or if this box cannot run the target.
+        UsageError: without validation data, or for a target that is another kind of processor.
         SpecError: if the graph cannot take one of the sizes.
         CheckFailed: if no size can be exported.
     """
     source, output = Path(source), Path(output)
     if options.validation is None:
         raise UsageError("A sweep over --input-size compares accuracy: give --validation DATA.")
-    _check_box(options)
+    told = check_box(options.int8_target)
+    if told is not None and say is not None:
+        say(told)
     report, plot = (output.with_suffix(f".sweep.{ending}") for ending in ("json", "svg"))
     check_paths(source, output)
     for path in (report, plot):
@@ -212,27 +215,24 @@ class _Work:
         """
         if not models:
             raise CheckFailed(f"No size can be exported. {points[0].name}: {points[0].refused}")
-        files = {name: ready.files[-1][0] for name, ready in models.items()}
-        raced = race_files(files, self._options.validation or "")
+        raced, where = time_models(models, self._options, self._folder)
         timed = [dataclasses.replace(one, p50_ns=raced.p50_ns.get(one.name)) for one in points]
-        notes = (
+        notes = [
             f"{name}: {note}" for name, ready in models.items() for note in ready.exported.notes
+        ]
+        return Swept(
+            self._metric,
+            frontier(timed),
+            raced.threads,
+            raced.provider,
+            report,
+            plot,
+            notes=tuple(dict.fromkeys((*where, *notes))),
         )
-        told = tuple(dict.fromkeys(notes))
-        return Swept(self._metric, frontier(timed), raced.threads, report, plot, told)
 
     @property
     def _metric(self) -> str:
         return Evaluation(self._spec.task, 0, {}, "").headline
-
-
-def _check_box(options: ExportOptions) -> None:
-    target = options.target if options.precision.startswith("int8") else None
-    why = why_unfit(target, "cpu", this_machine())
-    if why is not None:
-        raise UsageError(
-            f"A sweep measures latency on this box, which --target {target} does not fit: {why}."
-        )
 
 
 def _silent(step: str, done: int, total: int) -> None:
