@@ -159,12 +159,14 @@ def prepare(
     tell: Progress,
     stage: Path,
     size_hw: tuple[int, int] | None = None,
+    asked: ExportOptions | None = None,
 ) -> Ready:
     """`export` of a source that was read, up to publishing; the same errors.
 
     Args:
         stage: the folder of `staged` for what `output` is, links resolved.
         size_hw: the input size that was asked for, which the source has by now.
+        asked: what the user said, where `options` are made of that.
     """
     precision, said = kept_precision(opened.model, options.precision)
     found = spec_of(opened, options)
@@ -182,7 +184,7 @@ def prepare(
         precision=precision,
         target=options.int8_target or found.target,
     )
-    provenance = provenance_of(opened, options, data, precision, found.notes, size_hw)
+    provenance = provenance_of(opened, asked or options, data, precision, found.notes, size_hw)
     files = _write(job, made, output.resolve(), stage, spec, provenance)
     exported = Exported(
         output=output,

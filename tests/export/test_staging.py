@@ -24,10 +24,12 @@ from onnx import numpy_helper
 
 from edgeinfer.errors import ModelFileError, SinkError
 from edgeinfer.golden import golden_path, read_golden
-from edgeinfer_export import export
+from edgeinfer.spec import InputSpec, ModelSpec
+from edgeinfer_export import ExportOptions, export
 from edgeinfer_export.steps import staging, write
 from edgeinfer_export.steps.staging import PREFIX, forget_older, publish, staged
 from edgeinfer_export.steps.write import load_external, size_of, write_model
+from edgeinfer_export.sweep import export_at
 
 
 def names(folder: Path) -> list[str]:
@@ -375,3 +377,35 @@ def test_the_file_says_where_it_comes_from(source: Path, pictures: Path, tmp_pat
     assert made["options"]["calibration"] == {"kind": "pictures", "samples": 8, "method": "auto"}
     assert made["tools"]["onnx"] == onnx.__version__
     assert str(tmp_path) not in texts["edgeinfer.provenance"]
+
+
+def test_the_file_says_what_the_user_said_of_its_meaning(bare: Path, tmp_path: Path) -> None:
+    labels, spec = tmp_path / "colours.txt", tmp_path / "colours.spec.json"
+    labels.write_text("blue\ngreen\nred\n")
+    spec.write_text(json.dumps({"inputs": [{"name": "images", "color": "rgb"}]}))
+    said: dict[str, Any] = {"task": "detect", "head": "yolov8", "labels": labels, "spec": spec}
+    wanted = {
+        "task": "detect",
+        "head": "yolov8",
+        "labels": {"file": labels.name, "sha256": hashlib.sha256(labels.read_bytes()).hexdigest()},
+        "spec": {"file": spec.name, "sha256": hashlib.sha256(spec.read_bytes()).hexdigest()},
+    }
+    done = export(bare, tmp_path / "net.onnx", **said)
+    assert {key: done.provenance["options"].get(key) for key in said} == wanted
+    # At another size, too, for which a spec is made of all that.
+    sized = export_at(bare, tmp_path / "sized.onnx", (32, 32), ExportOptions(**said))
+    assert {key: sized.provenance["options"].get(key) for key in said} == wanted
+    assert str(tmp_path).encode() not in (tmp_path / "net.onnx").read_bytes()
+    plain = export_at(tmp_path / "net.onnx", tmp_path / "plain.onnx", (32, 32), ExportOptions())
+    assert not said.keys() & plain.provenance["options"].keys()
+
+
+def test_a_spec_that_lies_in_no_file_is_told_by_its_hash(bare: Path, tmp_path: Path) -> None:
+    pictures = InputSpec("images", size_hw=(32, 32))
+    given = [
+        ModelSpec("detect", "yolov8", tuple(labels), (pictures,))
+        for labels in ("abc", "abc", "abd")
+    ]
+    told = [export(bare, tmp_path / "net.onnx", spec=spec).provenance for spec in given]
+    one, same, other = (made["options"]["spec"]["sha256"] for made in told)
+    assert one == same != other

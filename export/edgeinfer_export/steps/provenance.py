@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
+from edgeinfer.spec import ModelSpec
 from edgeinfer.version import __version__
 from edgeinfer_export.options import ExportOptions
 from edgeinfer_export.quantize.calibration import Calibration
@@ -28,6 +32,7 @@ def provenance_of(
     """What goes into the metadata under `edgeinfer.spec.PROVENANCE_KEY`.
 
     Args:
+        options: as the user said them.
         data: what ranges were measured on; only its kind and number are told.
         precision: that the file computes in.
         guessed: what nobody said of the source, and its spec says now.
@@ -71,10 +76,10 @@ def _options(options: ExportOptions, data: Calibration) -> Mapping[str, Any]:
         "calibration": None,
         "validation": options.validation is not None,
         "max_drop": options.max_drop,
-        "spec": options.spec is not None,
+        "spec": _given(options.spec),
         "task": options.task,
         "head": options.head,
-        "labels": options.labels is not None,
+        "labels": _given(options.labels),
         "embed_preprocess": options.embed_preprocess,
         "embed_nms": options.embed_nms,
     }
@@ -85,3 +90,13 @@ def _options(options: ExportOptions, data: Calibration) -> Mapping[str, Any]:
             "method": options.calibration_method,
         }
     return {key: value for key, value in told.items() if value not in (None, False, {})}
+
+
+def _given(what: ModelSpec | Path | None) -> dict[str, str]:
+    """A file by its name and hash; a spec that lies in no file by the hash of its JSON."""
+    if what is None:
+        return {}
+    if isinstance(what, Path):
+        return {"file": what.name, "sha256": hashlib.sha256(what.read_bytes()).hexdigest()}
+    text = json.dumps(what.to_dict(), sort_keys=True, separators=(",", ":"))
+    return {"sha256": hashlib.sha256(text.encode()).hexdigest()}

@@ -164,19 +164,14 @@ class _Work:
         )
 
     def prepare(self, size: SizeHW, precision: str, output: Path, stage: Path) -> Ready:
-        options = dataclasses.replace(
-            self._options,
-            precision=precision,
-            # With all that overrides it in it.
-            spec=sized_spec(self._spec, size),
-            task=None,
-            head=None,
-            labels=None,
-            max_drop=None if precision == "fp32" else self._options.max_drop,
-        )
+        max_drop = None if precision == "fp32" else self._options.max_drop
+        asked = dataclasses.replace(self._options, precision=precision, max_drop=max_drop)
+        # A spec with all that overrides it in it.
+        spec = sized_spec(self._spec, size)
+        options = dataclasses.replace(asked, spec=spec, task=None, head=None, labels=None)
         request = Request(self._source, Path(tempfile.mkdtemp(dir=self._folder)))
         opened = self.opened(size)
-        return prepare(request, output, opened, options, self._tell, stage, size)
+        return prepare(request, output, opened, options, self._tell, stage, size, asked)
 
     def points(
         self, sizes: Sequence[SizeHW], output: Path, stages: ExitStack
