@@ -172,12 +172,13 @@ def test_open_sizes_have_names_and_given_ones_are_fixed(
     assert first("fixed").dim_value == 2
 
 
-@pytest.mark.parametrize("name", ["branches3.keras", "served/saved_model.pb"])
+# tf2onnx merges nodes that are equal, of which loops as those of GRUs have many.
+@pytest.mark.parametrize("name", ["branches3.keras", "recurrent3.keras", "served/saved_model.pb"])
 def test_the_same_model_gives_the_same_bytes(models: Path, opened: Open, name: str) -> None:
-    one, two = (opened(models / name) for _ in range(2))
-    assert one.model.SerializeToString() == two.model.SerializeToString()
-    assert one.sha256 == two.sha256
-    assert set(one.provenance) == {"tensorflow", "tf2onnx"}
+    made = [opened(models / name) for _ in range(3)]
+    assert len({one.model.SerializeToString() for one in made}) == 1
+    assert len({one.sha256 for one in made}) == 1
+    assert set(made[0].provenance) == {"tensorflow", "tf2onnx"}
 
 
 def test_a_refusal_names_the_file(models: Path, opened: Open) -> None:

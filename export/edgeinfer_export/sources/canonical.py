@@ -1,7 +1,8 @@
 """One order and one set of names for a graph, whatever its converter happened to choose.
 
 tf2onnx walks sets of objects, whose order changes from run to run: numbers in names, the order of
-nodes, and which of two equal constants stays. The same model shall give the same bytes.
+nodes, and which of two equal constants stays. The same model shall give the same bytes. Which of
+two equal nodes stays cannot be told here any more: `tensorflow_model.number_nodes` sees to that.
 """
 
 from __future__ import annotations

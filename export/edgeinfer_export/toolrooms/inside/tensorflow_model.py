@@ -5,6 +5,8 @@ goes; ``opset``; ``shapes``: input name to sizes; ``trust``: whether code in the
 Answer: ``name``, ``inputs``, ``outputs``, ``versions``, ``notes``.
 """
 
+import itertools
+
 import roomkit
 import tensorflow as tf
 import tf_graphs
@@ -66,6 +68,7 @@ def convert(opened, opset, shapes):
     from tf2onnx import convert as converter
     from tf2onnx import tf_loader
 
+    number_nodes()
     ins = [tensor for _, tensor in opened.inputs]
     outs = [tensor for _, tensor in opened.outputs]
     if opened.variables:
@@ -98,6 +101,26 @@ def convert(opened, opset, shapes):
     check_nodes(model)
     tidy(model, shapes)
     return model
+
+
+def number_nodes():
+    """Let sets of tf2onnx's nodes have one order, that in which the nodes were made.
+
+    By themselves they lie in sets by their addresses, which change from run to run. Its optimizers
+    walk such sets and keep the first of equal nodes, so that names and nodes changed with them.
+    """
+    from tf2onnx import graph
+
+    if "__hash__" in vars(graph.Node):  # done before in this process
+        return
+    count, make = itertools.count(), graph.Node.__init__
+
+    def numbered(self, *args, **given):
+        self.edgeinfer_number = next(count)
+        make(self, *args, **given)
+
+    graph.Node.__init__ = numbered
+    graph.Node.__hash__ = lambda self: self.edgeinfer_number
 
 
 def check_nodes(model):
