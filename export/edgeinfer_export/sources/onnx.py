@@ -10,6 +10,7 @@ from edgeinfer.errors import ModelFileError
 from edgeinfer.providers import Vetting, runtime_version
 from edgeinfer_export.quantize.session import Session
 from edgeinfer_export.sources.base import Request, SourceModel
+from edgeinfer_export.sources.unknown import refuse_unknown
 from edgeinfer_export.steps.shapes import settle_shapes
 from edgeinfer_export.steps.write import MAX_BYTES, SMALL_BYTES, load_external, size_of
 
@@ -30,7 +31,8 @@ def open_source(request: Request) -> SourceModel:
     Where it is bigger than a protobuf message may be, its big tensors stay where they are.
 
     Raises:
-        ModelFileError: if it is missing, empty, cut off, something else, or no valid model.
+        ModelFileError: if it is missing, empty, cut off, something else, no valid model, or needs
+            an operator that nothing here runs (named, with its place).
         UsageError: if a shape is given that does not fit it.
     """
     path = request.path
@@ -38,15 +40,23 @@ def open_source(request: Request) -> SourceModel:
     model = _read(file)
     if not model.graph.node or not model.graph.output:
         raise ModelFileError(f"{path} holds no graph: it has no nodes or no outputs.")
+    try:
+        _vet(file)
+        reference = _reference(file, model, request.folder)
+    except ModelFileError as error:
+        refuse_unknown(path, model, error)
+        raise
+    settle_shapes(model, request.input_shapes)
+    return SourceModel(model, path, file.sha256, "onnx", reference)
+
+
+def _vet(file: ModelFile) -> None:
     vetting = Vetting(file)
     try:
         vetting.opened(runtime_version())
         vetting.finish()
     finally:
         vetting.close()
-    reference = _reference(file, model, request.folder)
-    settle_shapes(model, request.input_shapes)
-    return SourceModel(model, path, file.sha256, "onnx", reference)
 
 
 def _reference(file: ModelFile, model: onnx.ModelProto, folder: Path) -> Session:
@@ -78,7 +88,11 @@ def _read(file: ModelFile) -> onnx.ModelProto:
         # The checker refuses numbers that it does not know; what matters is lowered later anyway.
         model.ir_version = min(model.ir_version, onnx.IR_VERSION)
         # By path, so that tensors in other files are looked at there, whatever their size.
-        onnx.checker.check_model(str(path) if file.external else model)
+        try:
+            onnx.checker.check_model(str(path) if file.external else model)
+        except onnx.checker.ValidationError as error:
+            refuse_unknown(path, model, error)
+            raise
     except ModelFileError:
         raise
     except Exception as error:
