@@ -102,6 +102,13 @@ class Counting(nn.Module):
         return self.total.clone()
 
 
+class Carrying(nn.Module):
+    """The same, with the state outside."""
+
+    def forward(self, values: torch.Tensor, total: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"new_total": total + values, "sum": (total + values).sum()[None]}
+
+
 class Dropping(nn.Module):
     """Random numbers in inference."""
 

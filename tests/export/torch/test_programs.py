@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import edgeinfer
 from edgeinfer.errors import CheckFailed, ModelFileError, UsageError
 from edgeinfer_export import export
 
@@ -23,6 +25,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 
 Make = Callable[..., Any]
 IMAGES = {"images": (1, 3, 32, 32)}
+# What to do about state.
+CARRIED = r'new one.*--spec.*{"state": {.*from frame to frame'
 
 
 @pytest.fixture
@@ -279,8 +283,24 @@ def test_an_operator_that_onnx_lacks_is_named_with_its_place(make: Make, here: P
 
 @pytest.mark.parametrize("name", ["Counting", "Dropping"])
 def test_what_depends_on_more_than_its_inputs_is_refused(make: Make, here: Path, name: str) -> None:
-    with pytest.raises(ModelFileError, match="keeps state.*random numbers"):
+    with pytest.raises(ModelFileError, match=f"keeps state.*random numbers.*{CARRIED}"):
         make(here, entry=f"nets:{name}", input_shapes={"values": (4,)})
+
+
+def test_state_is_exported_as_that_message_says(here: Path, tmp_path: Path) -> None:
+    spec = tmp_path / "spec.json"
+    spec.write_text(json.dumps({"state": {"new_total": "total"}}))
+    done = export(
+        *(here, tmp_path / "out.onnx"),
+        entry="nets:Carrying",
+        input_shapes={"values": (4,), "total": (4,)},
+        spec=spec,
+    )
+    assert done.spec.state == {"new_total": "total"}
+    with edgeinfer.load(done.output, provider="cpu") as model:
+        fed = {"values": np.ones(4, np.float32)}
+        sums = [float(model(fed).value.outputs["sum"][0]) for _ in range(3)]
+    assert sums == [4.0, 8.0, 12.0]
 
 
 def test_torchscript_with_state_is_refused_naming_it(
@@ -288,7 +308,7 @@ def test_torchscript_with_state_is_refused_naming_it(
 ) -> None:
     path = tmp_path / "counting.pt"
     torch.jit.save(torch.jit.script(nets.Counting()), path)
-    with pytest.raises(ModelFileError, match="keeps state.*its forward sets total"):
+    with pytest.raises(ModelFileError, match=f"keeps state.*its forward sets total.*{CARRIED}"):
         make(path, input_shapes={"values": (4,)})
 
 
@@ -297,7 +317,7 @@ def test_programs_that_change_themselves_are_refused(
 ) -> None:
     path = tmp_path / "net.pt2"
     torch.export.save(torch.export.export(nets.Counting(), (torch.zeros(4),)), path)
-    with pytest.raises(ModelFileError, match="keeps state.*changes total"):
+    with pytest.raises(ModelFileError, match=f"keeps state.*changes total.*{CARRIED}"):
         make(path)
     training = torch.export.export(nets.small().train(), (torch.zeros(2, 3, 32, 32),))
     torch.export.save(training, path)

@@ -15,7 +15,12 @@ from edgeinfer_export.sources.torch_tools.child_examples import (
     find_inputs,
     parameters_of,
 )
-from edgeinfer_export.sources.torch_tools.child_program import Given, Program, first_line
+from edgeinfer_export.sources.torch_tools.child_program import (
+    TAKE_STATE,
+    Given,
+    Program,
+    first_line,
+)
 from edgeinfer_export.sources.torch_tools.child_weights import load_object, put_weights, state_of
 
 Job = Mapping[str, Any]
@@ -113,8 +118,7 @@ def open_torchscript(job: Job) -> Program:
         raise ModelFileError(
             f"{path} keeps state from one call to the next (its forward sets {', '.join(kept)}), "
             f"and an ONNX graph holds none: what it gives would be wrong from the second call on. "
-            f"Give a function whose module takes the state as an input and returns the new one: "
-            f"--entry module:callable with --weights."
+            f"{TAKE_STATE}"
         )
     parameters = [_scripted(item) for item in schema.arguments[1:]]
 
@@ -192,8 +196,7 @@ def _check_pure(path: Path, program: Any) -> None:
     if changed:
         raise ModelFileError(
             f"{path} keeps state from one call to the next (it changes "
-            f"{', '.join(map(str, changed[:4]))}), and an ONNX graph holds none. Let the module "
-            f"take the state as an input and return the new one."
+            f"{', '.join(map(str, changed[:4]))}), and an ONNX graph holds none. {TAKE_STATE}"
         )
 
 

@@ -10,6 +10,12 @@ from typing import Any
 from edgeinfer.errors import ModelFileError
 
 _FLOATS = ("float32", "float64")
+# What to do with a program that keeps state.
+TAKE_STATE = (
+    "Let the module take the state as an input and return the new one, save it again (or give it "
+    "with --entry module:callable and --weights), and name the two in a file for --spec, "
+    '{"state": {"NEW OUTPUT": "OLD INPUT"}}: edgeinfer then carries it from frame to frame.'
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +82,7 @@ class Program:
                 raise ModelFileError(
                     f"The output '{name}' differs from call to call on the same inputs: the "
                     f"program keeps state from one call to the next, or draws random numbers, and "
-                    f"ONNX holds no state. Give a function whose module takes the state as an "
-                    f"input and returns the new one: --entry module:callable."
+                    f"ONNX holds no state. {TAKE_STATE}"
                 )
             if str(one.dtype).removeprefix("torch.") in ("float16", "bfloat16"):
                 raise ModelFileError(
