@@ -161,9 +161,8 @@ def test_tensors_in_other_files_come_into_the_one_file(tmp_path: Path, smallest:
 def test_a_model_beyond_protobufs_limit_gets_a_second_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("write", "simplify"):
-        name = "MAX_BYTES" if module == "write" else "_MOST_BYTES"
-        monkeypatch.setattr(f"edgeinfer_export.steps.{module}.{name}", 100_000)
+    for name in ("write.MAX_BYTES", "simplify.MOST_BYTES", "softmax.MOST_BYTES"):
+        monkeypatch.setattr(f"edgeinfer_export.steps.{name}", 100_000)
     monkeypatch.setattr("edgeinfer_export.sources.onnx.MAX_BYTES", 100_000)
     folder = tmp_path / "out"
     folder.mkdir()

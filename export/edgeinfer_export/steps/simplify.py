@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 _TOLERANCE = 1e-5
 # Folding an expanded constant would blow the file up; growth by as much is no loss.
 _GROWTH, _GROWTH_BYTES = 1.1, 1 << 20
-_MOST_BYTES = 1 << 30
+# What is bigger is not run only to compare.
+MOST_BYTES = 1 << 30
 _RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial")
 
 
@@ -41,7 +42,7 @@ def simplify(model: onnx.ModelProto, data: Calibration) -> onnx.ModelProto:
         data: inputs to run both on.
     """
     model = without_dead(model)
-    if size_of(model) > _MOST_BYTES or precision_of(model) != "fp32":
+    if size_of(model) > MOST_BYTES or precision_of(model) != "fp32":
         # The runtime widens halves to run them, and moves the scales of quantized graphs about.
         return model
     try:
