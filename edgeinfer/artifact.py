@@ -123,7 +123,7 @@ def _read(path: Path) -> tuple[str, bool]:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             _refuse_foreign(path, data[:512])
-            return lazy.sha256(data).hexdigest(), data.find(_EXTERNAL_MARK) >= 0
+            return lazy.new_sha256(data).hexdigest(), data.find(_EXTERNAL_MARK) >= 0
     except (OSError, ValueError) as error:
         raise ModelFileError(f"The model {path} cannot be read: {error}.") from error
 
@@ -248,7 +248,7 @@ def nodes_of(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
 
 
 def _with_external(sha256: str, external: tuple[Path, ...]) -> str:
-    digest = lazy.sha256(sha256.encode())
+    digest = lazy.new_sha256(sha256.encode())
     for path in external:
         with path.open("rb") as file:
             for block in iter(lambda: file.read(1 << 20), b""):

@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 
-from edgeinfer.lazy import sha256
+from edgeinfer.lazy import new_sha256
 
 # Neither `typing` nor `pathlib`, which cost more than this file: it is read before the child of
 # `vet` is started.
@@ -30,7 +31,7 @@ _root: str | None = None
 def set_root(path: str | Path | None) -> None:
     """Put the cache of this process elsewhere; None means the user's own cache folder."""
     global _root
-    _root = None if path is None else os.fspath(path)
+    _root = None if path is None else os.fsdecode(path)
 
 
 def root() -> Path:
@@ -44,16 +45,22 @@ def place(*names: str) -> str:
     """Where something lies under the root, as text: a path's joints take longer than the file."""
     if _root is not None:
         return os.path.join(_root, _LAYOUT, *names)
+    return os.path.join(_home(), _LAYOUT, *names)
+
+
+def _home() -> str:
+    if sys.platform == "linux":  # as platformdirs has it, whose import takes 8 ms on a small box
+        home = os.environ.get("XDG_CACHE_HOME", "").strip() or os.path.expanduser("~/.cache")
+        return os.path.join(home, "edgeinfer")
     import platformdirs
 
-    home = platformdirs.user_cache_dir("edgeinfer", appauthor=False)
-    return os.path.join(home, _LAYOUT, *names)
+    return platformdirs.user_cache_dir("edgeinfer", appauthor=False)
 
 
 def key_of(*parts: object) -> str:
     """A file name that stands for these parts and nothing else."""
     text = json.dumps([str(part) for part in parts])
-    return sha256(text.encode()).hexdigest()[:40]
+    return new_sha256(text.encode()).hexdigest()[:40]
 
 
 def recall(kind: str, key: str) -> dict[str, Any] | None:

@@ -106,6 +106,8 @@ class Child:
         if python is not None:
             limit += ["--python", str(python)]
         flags = ["-I", "-S"] if bare else []
+        if sys.dont_write_bytecode:
+            flags.append("-B")
         theirs, ours = os.pipe()
         # Closed at the latest when nobody holds this object any more: Ctrl-C may come before
         # anybody does, or before the process has a name here.

@@ -45,7 +45,7 @@ def main() -> None:
     if arguments[0] == "--python":
         _become(arguments[1], arguments[2:])
     sys.argv = arguments
-    if not sys.flags.isolated:
+    if sys.path[0] == "":
         del sys.path[0]  # the working folder: nothing is imported from there
     if arguments[0].endswith(".py"):
         from importlib.machinery import SourceFileLoader

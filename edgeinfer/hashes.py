@@ -12,22 +12,14 @@ if TYPE_CHECKING:
     import os
 
 _KIND = "hashes"
-_MOST = 1000
-# What this process has read of it: one opening asks several times.
-_read: dict[str, tuple[str, bool]] = {}
 
 
 def recall(status: os.stat_result) -> tuple[str, bool] | None:
     """The SHA-256 of a file, and whether it has external data; None where that is not known."""
-    name = _name(status)
-    if name in _read:
-        return _read[name]
-    known = cache.recall(_KIND, name)
+    known = cache.recall(_KIND, _name(status))
     if known is None or not isinstance(known.get("sha256"), str):
         return None
-    if len(_read) >= _MOST:
-        _read.clear()
-    return _read.setdefault(name, (known["sha256"], bool(known.get("external"))))
+    return known["sha256"], bool(known.get("external"))
 
 
 def note(status: os.stat_result, sha256: str, external: bool) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     V = TypeVar("V")
 
 
-def sha256(data: bytes | mmap = b"") -> hashlib._Hash:
+def new_sha256(data: bytes | mmap = b"") -> hashlib._Hash:
     """As `hashlib.sha256`, which brings OpenSSL along: a file that was hashed before needs none."""
     import hashlib
 

@@ -2,9 +2,9 @@
 
 `dataclasses` writes and compiles six methods for every class as its module is imported: more than
 half of what opening a model spent on imports, though most of the classes are never made there. Here
-the standard library only collects the fields, and only when somebody asks for them, so that
-`fields`, `replace`, `asdict` and pattern matching work as ever. `__init__` is compiled when it is
-first looked up; the other methods are written once, for all.
+the standard library does its work when somebody looks at what it makes: the fields, the setters
+that refuse, the patterns. `__init__` is compiled apart, `__repr__`, `__eq__` and `__hash__` are
+written once, for all. See docs/decisions/0005-dataclasses-are-finished-late.md.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 else:
 
     def dataclass(*, frozen: bool, eq: bool = True) -> Callable[[type], type]:
-        """As `dataclasses.dataclass(frozen=True, eq=eq)`; `InitVar`, `init` and `kw_only` are not.
+        """As `dataclasses.dataclass(frozen=True, eq=eq)`.
+
+        Fields are refused that are no parameters (`init=False`), keywords only, or hashed in
+        another way than they are compared; `InitVar` is not known.
 
         Args:
             frozen: must be True; what changes is a class of `dataclasses`.
@@ -38,29 +41,45 @@ else:
             for name, method in methods.items():
                 if name not in own:
                     setattr(cls, name, method)
-            cls.__init__, cls.__dataclass_fields__ = _Init(cls), _Fields(cls)
-            cls.__setattr__, cls.__delattr__ = _refuse_to_set, _refuse_to_delete
+            for name in _LATER:
+                setattr(cls, name, _Later(cls, name))
+            cls.__init__ = _Init(cls)
             return cls
 
         return decorate
 
 
 _lock = _thread.RLock()
+_FIELDS = "__dataclass_fields__"
+# What the standard library makes of a class; the last is new in Python 3.13.
+_LATER = (
+    *(_FIELDS, "__dataclass_params__", "__setattr__", "__delattr__", "__match_args__"),
+    "__replace__",
+)
 
 
-class _Fields:
-    """The fields of a class, which are collected when somebody looks them up."""
+class _Later:
+    """Stands in a class for what the standard library has not made yet."""
 
-    def __init__(self, cls: type) -> None:
-        self._cls = cls
+    def __init__(self, cls: type, name: str) -> None:
+        self._cls, self._name = cls, name
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
-        import dataclasses
+        _finish(self._cls)
+        return getattr(owner if instance is None else instance, self._name)
 
-        with _lock:
-            if self._cls.__dict__["__dataclass_fields__"] is self:
-                dataclasses.dataclass(init=False, repr=False, eq=False)(self._cls)
-        return self._cls.__dict__["__dataclass_fields__"]
+
+def _finish(cls: type) -> None:
+    """Let the standard library do its work, once."""
+    import dataclasses
+
+    with _lock:
+        if not isinstance(cls.__dict__[_FIELDS], _Later):
+            return
+        # The fields are what others wait for: they go last, and are replaced, not removed.
+        for name in _LATER[1:]:
+            delattr(cls, name)
+        dataclasses.dataclass(init=False, repr=False, eq=False, frozen=True)(cls)
 
 
 class _Init:
@@ -84,6 +103,8 @@ def _compiled_init(cls: type) -> Any:
     fields = dataclasses.fields(cls)
     for field in fields:
         name, value = field.name, field.name
+        if not field.init or field.kw_only or field.hash is not None:
+            raise TypeError(f"{cls.__qualname__}.{name}: no such field is made here")
         if field.default is not dataclasses.MISSING:
             known[f"default_{name}"] = field.default
             parameters.append(f"{name}=default_{name}")
@@ -102,18 +123,6 @@ def _compiled_init(cls: type) -> Any:
     init.__module__, init.__qualname__ = cls.__module__, f"{cls.__qualname__}.__init__"
     init.__annotations__ = {field.name: field.type for field in fields} | {"return": None}
     return init
-
-
-def _refuse_to_set(self: Any, name: str, value: object) -> None:
-    from dataclasses import FrozenInstanceError
-
-    raise FrozenInstanceError(f"cannot assign to field {name!r}")
-
-
-def _refuse_to_delete(self: Any, name: str) -> None:
-    from dataclasses import FrozenInstanceError
-
-    raise FrozenInstanceError(f"cannot delete field {name!r}")
 
 
 def _compared(self: Any) -> tuple[object, ...]:

@@ -11,11 +11,16 @@ from typing import Any
 from edgeinfer import cache
 from edgeinfer.compiled.shelf import MANIFEST, Refused
 from edgeinfer.files import sync_folder
-from edgeinfer.lazy import sha256
+from edgeinfer.lazy import new_sha256
 
 SCHEMA = "edgeinfer.artefact/1"
 _VERIFIED = "verified"
 _BLOCK = 1 << 20
+# What reading a damaged or foreign one may raise.
+_NO_MANIFEST = (
+    *(OSError, ValueError, KeyError, TypeError),
+    *(AttributeError, OverflowError, RecursionError),
+)
 
 
 def seal(folder: Path, kind: str, key: Mapping[str, str], took_ns: int) -> None:
@@ -74,13 +79,17 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
             found = json.loads(file.read())
         if found["schema"] != SCHEMA:
             return None
-        for part in ("kind", "key", "built_ns"):
-            found[part]
-        for entry in found["files"].values():
-            int(entry["size"]), str(entry["sha256"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {
+            "kind": str(found["kind"]),
+            "key": {name: str(value) for name, value in found["key"].items()},
+            "built_ns": int(found["built_ns"]),
+            "files": {
+                name: {"size": int(entry["size"]), "sha256": str(entry["sha256"])}
+                for name, entry in found["files"].items()
+            },
+        }
+    except _NO_MANIFEST:
         return None
-    return found if isinstance(found["key"], dict) else None
 
 
 def is_undamaged(folder: Path, key: Mapping[str, str]) -> bool:
@@ -99,9 +108,9 @@ def is_undamaged(folder: Path, key: Mapping[str, str]) -> bool:
             return False
         if cache.recall(_VERIFIED, stamp) is not None:
             return True
-        if any(_sha256(folder / name) != entry["sha256"] for name, entry in files.items()):
+        if any(_sha256(f"{folder}/{name}") != entry["sha256"] for name, entry in files.items()):
             return False
-    except OSError:
+    except (OSError, ValueError):  # a name may be none that a file can have
         return False
     cache.note(_VERIFIED, stamp, {"folder": folder.name})
     return True
@@ -119,9 +128,9 @@ def _stamp(folder: Path, names: Mapping[str, object]) -> tuple[str, dict[str, in
     return cache.key_of(*parts), sizes
 
 
-def _sha256(path: Path) -> str:
-    digest = sha256()
-    with path.open("rb") as file:
+def _sha256(path: Path | str) -> str:
+    digest = new_sha256()
+    with open(path, "rb") as file:
         for block in iter(lambda: file.read(_BLOCK), b""):
             digest.update(block)
     return digest.hexdigest()

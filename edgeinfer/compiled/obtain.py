@@ -33,8 +33,6 @@ def silent(text: str) -> None:
 
 _teller: Say = silent
 _listening: list[list[str]] = []
-# Where this process has looked for leftovers; makers look each time.
-_tidied: set[str] = set()
 
 
 def set_teller(say: Say) -> None:
@@ -69,13 +67,10 @@ def find(kind: str, key: Mapping[str, str]) -> Path | None:
         key: everything that it depends on, by name.
     """
     with contextlib.suppress(OSError, shelf.Refused):
-        home = cache.place(shelf.HOME)
-        shelf.check_safe(home)
+        shelf.check_safe(cache.place(shelf.HOME))
         name = shelf.name_of(kind, key)
-        if home not in _tidied:
-            _tidied.add(home)
-            with contextlib.suppress(OSError):  # a read-only cache gives what is in it
-                room.collect()
+        with contextlib.suppress(OSError):  # a read-only cache gives what is in it
+            room.collect()
         return _take(name, key)
     return None
 
@@ -123,7 +118,6 @@ def obtain(
         return None
     try:
         shelf.check_locks(shelf.open_home())
-        room.collect()
         lock = _lock(name, kind, key, tell, wait_s)
         if isinstance(lock, Path):
             return lock

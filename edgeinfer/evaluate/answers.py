@@ -6,6 +6,7 @@ import queue
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Protocol
 
 from edgeinfer.datasets import Sample
@@ -55,7 +56,8 @@ def answers(model: Predicts, samples: Iterable[Sample]) -> Iterator[tuple[Sample
     waiting: deque[tuple[Sample, Future[Result[Payload]]]] = deque()
     with ThreadPoolExecutor(len(lanes), "edgeinfer-evaluate") as pool:
         try:
-            for sample in samples:
+            for given in samples:
+                sample = deepcopy(given)  # whoever makes them may use their arrays again
                 data = fed(sample.picture, inputs, model.spec)
                 waiting.append((sample, pool.submit(answer, data)))
                 if len(waiting) > len(lanes):

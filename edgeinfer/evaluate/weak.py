@@ -21,7 +21,7 @@ class _Weak:
     def __init__(self, model: Model, spec: ModelSpec) -> None:
         self.spec = spec
         self.model = model
-        self._lane = model.lane(spec)
+        self._lane: Lane | None = None
 
     @property
     def plan(self) -> Plan:
@@ -39,6 +39,8 @@ class _Weak:
         return self.model.fed_inputs
 
     def __call__(self, frame: Frame | Array | Arrays, /) -> Result[Payload]:
+        if self._lane is None:
+            self._lane = self.lane()
         return self._lane.predict(frame if isinstance(frame, Frame) else frame_from_array(frame))
 
 

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from edgeinfer.model.options import LoadOptions
 
 
+# Whether this process has opened a model, and so imported what that takes.
+_imported = False
+
+
 def load(
     path: str | Path,
     provider: str = "auto",
@@ -90,15 +94,18 @@ def load(
 def _uncollected() -> Iterator[None]:
     """No garbage collection inside: imports leave none, and looking for it took 15 of 60 ms.
 
-    Nor right afterwards: what was made inside counts as old then, as `gc.unfreeze` leaves it.
+    Nor right after the first time: what was imported then counts as old, as `gc.unfreeze` leaves
+    it. Later ones import nothing, and what the caller makes between them must not grow old so.
     """
+    global _imported
     was_on = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if was_on:
-            if not gc.get_freeze_count():  # what the caller has frozen stays so
+            if not _imported and not gc.get_freeze_count():  # what the caller froze stays so
                 gc.freeze()
                 gc.unfreeze()
+            _imported = True
             gc.enable()

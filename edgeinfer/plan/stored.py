@@ -18,7 +18,7 @@ from typing import Any
 from edgeinfer import cache
 from edgeinfer.artifact import ModelFile
 from edgeinfer.errors import EdgeInferError
-from edgeinfer.lazy import sha256 as sha256_of
+from edgeinfer.lazy import new_sha256
 from edgeinfer.machine import Machine, this_machine
 from edgeinfer.plan.choice import OBJECTIVES, Choice, choice_from
 from edgeinfer.providers import PROVIDERS
@@ -69,7 +69,7 @@ class StoredPlan:
 def _digest(document: Mapping[str, Any]) -> str:
     content = {key: value for key, value in document.items() if key != "digest"}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return sha256_of(text.encode()).hexdigest()
+    return new_sha256(text.encode()).hexdigest()
 
 
 def sealed(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,8 +98,12 @@ def recall_plans(sha256: str) -> tuple[list[StoredPlan], list[str]]:
     cannot be read."""
     found: dict[str, StoredPlan] = {}
     unreadable = []
-    if not os.path.isdir(cache.place(_KIND)):
+    try:
+        os.stat(cache.place(_KIND))
+    except FileNotFoundError:
         return [], []
+    except OSError:
+        pass  # each says why it cannot be read
     # Without an objective: as they were stored before there were several.
     for name in (f"{sha256}.json", *(f"{sha256}.{objective}.json" for objective in OBJECTIVES)):
         plan, why = _recall(cache.place(_KIND, name))

@@ -82,7 +82,12 @@ def _library() -> str | None:
         spec = find_spec("onnxruntime")
         for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
             home = os.path.join(folder, "capi")
-            found = [name for name in os.listdir(home) if name.startswith("libonnxruntime.so.")]
+            # Beside it may lie a link that bears the first part of its version only.
+            found = [
+                name
+                for name in os.listdir(home)
+                if name.startswith("libonnxruntime.so.") and name.count(".") > 2
+            ]
             if len(found) == 1:
                 return os.path.join(home, found[0])
     return None

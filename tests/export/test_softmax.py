@@ -46,10 +46,11 @@ def answers(model: onnx.ModelProto, path: Path, sizes: tuple[int, ...]) -> np.nd
 @pytest.mark.parametrize(
     ("body", "shape", "ways"),
     [
-        ("y = Softmax <axis = 1> (x)", "2, 6, 4, 5", ([0, 0, -1], [0, 0, 4, 5])),
-        ("y = LogSoftmax <axis = -3> (x)", "2, 6, 4, 5", ([0, 0, -1], [0, 0, 4, 5])),
-        ("y = Softmax <axis = 0> (x)", "2, 6, 4, 5", ([0, -1], [0, 6, 4, 5])),
-        ("y = Softmax <axis = 1> (x)", "N, 6, H, 5", ([0, 0, -1], [0, 0, -1, 5])),
+        ("y = Softmax <axis = 1> (x)", "2, 6, 4, 5", ([0, 0, 20], [0, 0, 4, 5])),
+        ("y = LogSoftmax <axis = -3> (x)", "2, 6, 4, 5", ([0, 0, 20], [0, 0, 4, 5])),
+        ("y = Softmax <axis = 0> (x)", "2, 6, 4, 5", ([0, 120], [0, 6, 4, 5])),
+        ("y = Softmax <axis = 1> (x)", "N, 6, 4, 5", ([0, 0, 20], [0, 0, 4, 5])),
+        ("y = Softmax <axis = 1> (x)", "2, 6, H, 5", ([0, 0, -1], [0, 0, -1, 5])),
     ],
 )
 def test_places_behind_the_axis_become_one_dimension(
@@ -69,6 +70,9 @@ def test_places_behind_the_axis_become_one_dimension(
     np.testing.assert_array_equal(
         answers(made, tmp_path / "made.onnx", SIZES), answers(model, tmp_path / "m.onnx", SIZES)
     )
+    if "N" in shape or "H" in shape:
+        none = tuple(0 if open_ in ("N", "H") else int(open_) for open_ in shape.split(", "))
+        assert answers(made, tmp_path / "made.onnx", none).shape == none
 
 
 @pytest.mark.parametrize(
@@ -78,6 +82,7 @@ def test_places_behind_the_axis_become_one_dimension(
         ("y = Softmax <axis = 2> (x)", "2, 6, 4, 5"),
         ("y = Softmax <axis = 1> (x)", "2, 6, 1, 1"),
         ("y = Softmax <axis = 1> (x)", "2, 6, H, W"),
+        ("y = Softmax <axis = 1> (x)", "N, 6, H, 5"),
         ("y = Relu (x)", "2, 6, 4, 5"),
     ],
 )

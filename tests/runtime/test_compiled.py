@@ -107,6 +107,14 @@ class TestDamage:
             manifest.write_bytes(b"\x00\xff")
         elif how == "manifest is a number":
             manifest.write_text("3")
+        elif how == "manifest without a time":
+            manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"built_ns": None}))
+        elif how == "manifest of an impossible file":
+            files = {"a\0b": {"size": 1, "sha256": ""}}
+            manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"files": files}))
+        elif how == "manifest of an endless file":
+            files = {"engine.bin": {"size": float("inf"), "sha256": ""}}
+            manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"files": files}))
         elif how == "manifest of another key":
             manifest.write_text(manifest.read_text().replace("abc", "abd"))
         elif how == "a file instead":
@@ -124,6 +132,9 @@ class TestDamage:
             "no manifest",
             "manifest is junk",
             "manifest is a number",
+            "manifest without a time",
+            "manifest of an impossible file",
+            "manifest of an endless file",
             "manifest of another key",
             "a file instead",
         ],

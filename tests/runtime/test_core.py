@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import platformdirs
 import pytest
 
 from edgeinfer import cache
@@ -31,6 +32,17 @@ from edgeinfer.results import (
 )
 from edgeinfer.spec import InputSpec, read_labels
 from edgeinfer.timing import format_ns, quantile, summarize
+
+
+def test_the_users_cache_is_where_platformdirs_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "_root", None)
+    for given in (None, "", "/somewhere/else"):
+        if given is None:
+            monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+        else:
+            monkeypatch.setenv("XDG_CACHE_HOME", given)
+        assert str(cache.root().parent) == platformdirs.user_cache_dir("edgeinfer", appauthor=False)
+
 
 SERVED = Served("cpu", "stub 1", "cpu", "fp32", 1, "auto", {}, Placement("partition", {}))
 

@@ -66,8 +66,7 @@ class LanesOf:
         picture = frame.data
         assert isinstance(picture, np.ndarray)
         if picture[0, 0, 0] % 2 == 0:
-            while not LATER.wait(0.01):
-                pass
+            assert LATER.wait(5)
         else:
             LATER.set()
         return self.model(picture)
@@ -115,6 +114,22 @@ def test_lanes_answer_several_pictures_at_once_and_none_is_mistaken_for_another(
     LATER.clear()
     together = evaluate(LanesOf(model, Plan("default", 2, lanes=2), spec), data)
     assert together == alone and alone.metrics["top1"] == 0.75
+
+
+def test_pictures_in_a_buffer_that_is_used_again_are_answered_as_they_were() -> None:
+    class OneBuffer(Data):
+        def __iter__(self) -> Iterator[Sample]:
+            buffer = np.zeros((8, 8, 3), np.uint8)
+            for number, truth in enumerate(self.truths):
+                buffer[:] = number
+                yield Sample(f"{number}", buffer, truth)
+
+    spec = ModelSpec("classify", "softmax", labels=("a", "b"))
+    model = Answers(spec, (classes(0, 1), classes(1, 0), classes(0, 1), classes(1, 0)))
+    data = OneBuffer("classify", ("a", "b"), tuple(ClassTruth(n) for n in (0, 1, 0, 1)))
+    LATER.clear()
+    found = evaluate(LanesOf(model, Plan("default", 2, lanes=2), spec), data)
+    assert found.metrics["top1"] == 1.0
 
 
 def test_what_a_lane_raises_ends_the_evaluation() -> None:

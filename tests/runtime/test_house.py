@@ -43,14 +43,22 @@ def test_importing_a_package_loads_no_other(package: str) -> None:
     assert done.stdout.strip() == "[]", done.stderr
 
 
-def test_a_new_file_is_vetted_before_anything_big_is_imported() -> None:
-    big = ("typing", "pathlib", "dataclasses", "hashlib", "numpy")
+def test_a_new_file_is_vetted_before_anything_big_is_imported(tmp_path: Path) -> None:
+    big = ("typing", "pathlib", "dataclasses", "hashlib", "platformdirs", "numpy")
+    (tmp_path / "new.onnx").write_bytes(b"new")
     code = (
-        f"import sys; sys.path.insert(0, {str(ROOT)!r}); import edgeinfer\n"
-        f"edgeinfer.load; import edgeinfer.child; print(sorted(set({big!r}) & set(sys.modules)))"
+        f"import os, subprocess, sys; sys.path.insert(0, {str(ROOT)!r}); import edgeinfer\n"
+        f"def started(*arguments, **options):\n"
+        f"    print(sorted(set({big!r}) & set(sys.modules)), flush=True); os._exit(0)\n"
+        f"subprocess.Popen = started\n"
+        f"edgeinfer.load({str(tmp_path / 'new.onnx')!r})"
     )
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False
+        [sys.executable, "-I", "-S", "-c", code],
+        env={"XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.stdout.strip() == "[]", done.stderr
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -210,6 +211,24 @@ def test_lanes_that_nobody_holds_are_let_go(brightness_model: Path) -> None:
             model.lane()
         gc.collect()
         assert len(model._lanes) == 0
+
+
+def test_opening_models_again_and_again_lets_the_callers_garbage_be_collected(
+    brightness_model: Path,
+) -> None:
+    edgeinfer.load(brightness_model).close()
+    alive: list[weakref.ref[Cycle]] = []
+    for _ in range(40):
+        alive += [weakref.ref(Cycle()) for _ in range(100)]
+        edgeinfer.load(brightness_model).close()
+    assert sum(item() is not None for item in alive) < len(alive) / 2
+
+
+class Cycle:
+    """Only the garbage collector can free it."""
+
+    def __init__(self) -> None:
+        self.own = self
 
 
 def test_preprocessing_in_the_graph_gives_the_same_outputs(make_model: MakeModel) -> None:

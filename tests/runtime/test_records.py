@@ -93,17 +93,64 @@ def test_a_record_inherits_fields_and_checks() -> None:
 
 
 def test_a_record_that_nobody_made_yet_can_be_unpickled_and_looked_at() -> None:
-    @dataclass(frozen=True)
-    class Late:
-        """Nobody made one."""
+    def unpickled() -> Any:
+        @dataclass(frozen=True)
+        class Late:
+            """Nobody made one."""
 
-        x: int
+            x: int
 
-    assert list(inspect.signature(Late).parameters) == ["x"]
-    empty = Late.__new__(Late)
-    vars(empty)["x"] = 3  # as pickle does
-    assert empty == Late(3)
+        found = Late.__new__(Late)
+        vars(found)["x"] = 3  # as pickle does
+        return found
+
+    found = unpickled()
+    Late = type(found)
+    match found:
+        case Late(3):
+            pass
+        case _:
+            raise AssertionError(found)
+    with pytest.raises(FrozenInstanceError, match="x"):
+        unpickled().x = 4
+    with pytest.raises(FrozenInstanceError, match="x"):
+        del unpickled().x
+    assert replace(unpickled(), x=5).x == 5
+    found = unpickled()
+    assert found == type(found)(3) and repr(found).endswith("Late(x=3)")
+    assert list(inspect.signature(type(unpickled())).parameters) == ["x"]
+    assert type(unpickled()).__dataclass_params__.frozen
     assert pickle.loads(pickle.dumps(Point(1))) == Point(1)
+
+
+def test_a_record_is_extended_as_a_standard_one_is() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Longer(Point):
+        z: int = 0
+
+    class Own(Point):
+        def __init__(self, x: int) -> None:
+            super().__init__(x)
+            self.more = 3
+
+    assert repr(Longer(1, z=2)).endswith("Longer(x=1, y=2, tags=[], z=2)")
+    assert Own(1).more == 3
+    with pytest.raises(FrozenInstanceError, match="x"):
+        Own(1).x = 2  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "given", [{"init": False, "default": 1}, {"kw_only": True}, {"hash": True}]
+)
+def test_fields_that_a_record_has_not_are_refused(given: dict[str, Any]) -> None:
+    @dataclass(frozen=True)
+    class Odd:
+        """With a field of another kind."""
+
+        x: int = field(**given)
+
+    with pytest.raises(TypeError, match=r"Odd\.x"):
+        Odd(1)
 
 
 def test_records_first_made_by_many_threads_are_whole() -> None:
@@ -140,7 +187,7 @@ def test_every_record_of_the_package_has_the_signature_of_a_standard_one() -> No
         kept["__annotations__"] = dict(record.__annotations__)
         kept |= {item.name: item for item in fields(record) if item.name in record.__annotations__}
         bases = record.__bases__ if dataclasses.is_dataclass(record.__base__) else ()
-        twin = dataclasses.dataclass(type(record.__name__, bases, kept))
+        twin = dataclasses.dataclass(frozen=True)(type(record.__name__, bases, kept))
         ours, theirs = inspect.signature(record), inspect.signature(twin)
         shape = [
             (item.name, item.kind, item.default is item.empty) for item in ours.parameters.values()

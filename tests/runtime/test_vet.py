@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,22 @@ def verdict(path: Path, child: str, monkeypatch: pytest.MonkeyPatch) -> str | No
     finally:
         vetting.close()
     return None
+
+
+def test_the_library_is_told_from_a_link_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = headstart._library()
+    assert real is not None
+    package = tmp_path / "onnxruntime" / "capi"
+    package.mkdir(parents=True)
+    (tmp_path / "onnxruntime" / "__init__.py").touch()
+    name = Path(real).name
+    (package / name).touch()
+    (package / "libonnxruntime.so.1").symlink_to(name)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    assert headstart._library() == str(package / name)
 
 
 @pytest.mark.parametrize("child", CHILDREN)

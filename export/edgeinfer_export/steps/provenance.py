@@ -97,6 +97,8 @@ def _given(what: ModelSpec | Path | None) -> dict[str, str]:
     if what is None:
         return {}
     if isinstance(what, Path):
-        return {"file": what.name, "sha256": hashlib.sha256(what.read_bytes()).hexdigest()}
+        # A pipe gave what it had to whoever read it first.
+        known = what.is_file() and {"sha256": hashlib.sha256(what.read_bytes()).hexdigest()}
+        return {"file": what.name, **(known or {})}
     text = json.dumps(what.to_dict(), sort_keys=True, separators=(",", ":"))
     return {"sha256": hashlib.sha256(text.encode()).hexdigest()}

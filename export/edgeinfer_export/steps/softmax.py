@@ -7,6 +7,7 @@ it: over (1, 16, 4, 8400), which every detector with distributed box distances e
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,17 +37,20 @@ def flatten_softmax(model: onnx.ModelProto, data: Calibration) -> onnx.ModelProt
 
     if opset_of(model) < _FIRST_OPSET or size_of(model) > MOST_BYTES:
         return model
+    shapes = {value.name: _shape(value) for value in (*model.graph.input, *model.graph.value_info)}
+    ways = {
+        place: way
+        for place, node in enumerate(model.graph.node)
+        if _is_softmax(node) and (way := _way(node, shapes.get(node.input[0]))) is not None
+    }
+    if not ways:
+        return model
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    shapes = {value.name: _shape(value) for value in (*model.graph.input, *model.graph.value_info)}
     names = Names(copy.graph)
     nodes: list[onnx.NodeProto] = []
-    for node in copy.graph.node:
-        shape = shapes.get(node.input[0]) if _is_softmax(node) else None
-        back = None if shape is None else _way_back(node, shape)
-        nodes += [node] if back is None else _flattened(copy, node, back, names)
-    if len(nodes) == len(model.graph.node):
-        return model
+    for place, node in enumerate(copy.graph.node):
+        nodes += _flattened(copy, node, ways[place], names) if place in ways else [node]
     del copy.graph.node[:]
     copy.graph.node.extend(nodes)
     flat = clean(copy)
@@ -69,30 +73,45 @@ def _axis(node: onnx.NodeProto, rank: int) -> int:
     return next((int(a.i) for a in node.attribute if a.name == "axis"), -1) % rank
 
 
-def _way_back(node: onnx.NodeProto, shape: tuple[int | None, ...]) -> list[int] | None:
-    """The shape that undoes the flattening, as Reshape takes it; None where nothing is gained."""
+def _way(
+    node: onnx.NodeProto, shape: tuple[int | None, ...] | None
+) -> tuple[list[int], list[int]] | None:
+    """The flat shape and the shape behind it, as Reshape takes them (0 keeps what is there).
+
+    Returns:
+        None where nothing is gained, or where an open size could be zero beside another that is
+        left to Reshape to find out: it cannot.
+    """
     if not shape or 0 in shape:
         return None
     axis = _axis(node, len(shape))
-    behind = shape[axis + 1 :]
-    if len(behind) < 2 or behind.count(None) > 1 or all(size == 1 for size in behind):
+    kept, behind = shape[: axis + 1], shape[axis + 1 :]
+    known = [size for size in behind if size is not None]
+    if len(behind) < 2 or all(size == 1 for size in behind):
         return None
-    return [0] * (axis + 1) + [-1 if size is None else size for size in behind]
+    if len(known) == len(behind):
+        flat, back = math.prod(known), list(known)
+    elif len(known) == len(behind) - 1 and None not in kept:
+        flat, back = -1, [-1 if size is None else size for size in behind]
+    else:
+        return None
+    copied = [0] * len(kept)
+    return [*copied, flat], [*copied, *back]
 
 
 def _flattened(
-    model: onnx.ModelProto, node: onnx.NodeProto, back: list[int], names: Names
+    model: onnx.ModelProto, node: onnx.NodeProto, way: tuple[list[int], list[int]], names: Names
 ) -> list[onnx.NodeProto]:
     """Reshape, the node itself over the last axis but one, and reshape."""
     from onnx import helper
 
-    axis = _axis(node, len(back))
+    axis = len(way[0]) - 2
     name = node.name or node.output[0]
     flat, soft = names.fresh(f"{name}_flat"), names.fresh(f"{name}_soft")
     nodes = []
     for role, data, out, shape in (
-        ("before", node.input[0], flat, [0] * (axis + 1) + [-1]),
-        ("after", soft, node.output[0], back),
+        ("before", node.input[0], flat, way[0]),
+        ("after", soft, node.output[0], way[1]),
     ):
         wanted = names.fresh(f"{name}_shape_{role}")
         add_constant(model, wanted, np.array(shape, np.int64))
