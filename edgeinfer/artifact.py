@@ -157,8 +157,10 @@ def _nearby(path: Path) -> str:
         names = [entry.name for entry in path.parent.iterdir() if entry.suffix == ".onnx"]
     except OSError:
         return f", and neither does its folder {path.parent}. Check the path."
-    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
-    return f"; did you mean {path.parent / near[0]}?" if near else ". Check the path."
+    # By stems: all end alike.
+    stems = {name.removesuffix(".onnx"): name for name in names}
+    near = difflib.get_close_matches(path.stem, stems, n=1, cutoff=0.6)
+    return f"; did you mean {path.parent / stems[near[0]]}?" if near else ". Check the path."
 
 
 def _inside(path: Path) -> str:

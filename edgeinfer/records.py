@@ -95,10 +95,20 @@ class _Init:
         return compiled if instance is None else compiled.__get__(instance)
 
 
+class _Unset:
+    """The default of a field that is made anew for each; shown as the standard library shows it."""
+
+    def __repr__(self) -> str:
+        return "<factory>"
+
+
+_UNSET = _Unset()
+
+
 def _compiled_init(cls: type) -> Any:
     import dataclasses
 
-    known: dict[str, Any] = {"set_": object.__setattr__, "unset_": dataclasses.MISSING}
+    known: dict[str, Any] = {"set_": object.__setattr__, "unset_": _UNSET}
     parameters, body = [], []
     fields = dataclasses.fields(cls)
     for field in fields:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from edgeinfer_export.result import Exported
     from edgeinfer_export.sweep import Swept
 
+# More lines of blamed layers than this bury the rest.
+_MOST_BLAMED = 6
+
 
 @click.command(name="export")
 @click.argument("source", type=PATH)
@@ -104,7 +107,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Write golden vectors beside the file: 'edgeinfer selftest' replays them on the box.",
 )
-@click.option("--report", type=PATH, help="Write the result here, too: JSON, or Markdown for .md.")
+@click.option(
+    "--report",
+    "reports",
+    type=PATH,
+    multiple=True,
+    help="Write the result here, too: JSON, or Markdown for .md. Repeatable.",
+)
 @format_option
 def command(
     source: Path,
@@ -128,7 +137,7 @@ def command(
     embed_preprocess: bool,
     embed_nms: bool,
     golden: bool,
-    report: Path | None,
+    reports: tuple[Path, ...],
     output_format: str,
 ) -> None:
     """Turn SOURCE into an ONNX file that carries its spec, and prove that it still works."""
@@ -137,8 +146,8 @@ def command(
     from edgeinfer_export.commands import run_export
     from edgeinfer_export.sweep import export_at, parse_sizes, sweep
 
-    if report is not None:
-        check_writable(report)
+    for path in reports:
+        check_writable(path)
     options = ExportOptions(
         precision=precision,
         target=target,
@@ -169,8 +178,8 @@ def command(
         else:
             made = run_export(source, output, options, tell, _say)
     document = made.to_dict()
-    if report is not None:
-        write_text(report, _report(document, report))
+    for path in reports:
+        write_text(path, _report(document, path))
     for note in made.notes:
         _say(note)
     if output_format == "json":
@@ -235,7 +244,7 @@ def _text(document: dict[str, Any]) -> str:
     ]
     lines.append(table(rows))
     lines += _parity_lines(document["parity"])
-    lines += [_kept(reason) for reason in document["float_reasons"]]
+    lines += _kept_lines(document["float_reasons"])
     lines += _gate_lines(document["gate"], document["speed"])
     if document["golden"]:
         lines.append(f"golden vectors: {document['golden']} ('edgeinfer selftest' replays them)")
@@ -245,13 +254,25 @@ def _text(document: dict[str, Any]) -> str:
 def _gate_lines(gate: dict[str, Any], speed: dict[str, Any]) -> list[str]:
     lines = []
     if gate:
+        attempts = len(gate["attempts"])
         lines.append(
             f"{gate['metric']}: {gate['loss']:.2%} lost, {gate['allowed']:.2%} allowed "
-            f"({len(gate['attempts'])} attempts measured)"
+            f"({attempts} attempt{'' if attempts == 1 else 's'} measured)"
         )
     if speed:
         told = ", ".join(f"{name} {ns / 1e6:.2f} ms" for name, ns in speed["p50_ns"].items())
         lines.append(f"frame latency on this box, {speed['threads']} thread(s), in turns: {told}")
+    return lines
+
+
+def _kept_lines(reasons: list[dict[str, Any]]) -> list[str]:
+    """What was kept in float and why; of many layers the first few, the report has all."""
+    blamed = [reason for reason in reasons if reason["why"] == "accuracy"]
+    others = [reason for reason in reasons if reason["why"] != "accuracy"]
+    lines = [_kept(reason) for reason in (*others, *blamed[:_MOST_BLAMED])]
+    more = len(blamed) - _MOST_BLAMED
+    if more > 0:
+        lines.append(f"kept in float for accuracy: {more} more layers (--report names all)")
     return lines
 
 
@@ -275,7 +296,7 @@ def _sweep_text(document: dict[str, Any]) -> str:
         accuracy, p50 = point["accuracy"], point["p50_ns"]
         rows.append(
             (
-                f"{width}x{height}{' *' if point['frontier'] else ''}",
+                f"{height}x{width}{' *' if point['frontier'] else ''}",
                 point["precision"],
                 "-" if accuracy is None else f"{accuracy:.4f}",
                 "-" if p50 is None else f"{p50 / 1e6:.2f} ms",

@@ -15,7 +15,7 @@ import click
 from edgeinfer.cli.describe import describe
 from edgeinfer.cli.options import PATH, format_option, model_options
 from edgeinfer.cli.output import print_json, progress, say, say_notes, summary_text
-from edgeinfer.errors import EdgeInferError, UsageError
+from edgeinfer.errors import EdgeInferError, SourceError, UsageError
 
 if TYPE_CHECKING:
     from edgeinfer.model import LoadOptions, Model
@@ -136,6 +136,10 @@ def _drive(
                 summary = run.run()
         except ReaderGone as error:
             raise BrokenPipeError from error
+        except SourceError as error:
+            if error.stream is None:  # not one frame's, but the source's
+                raise
+            raise SourceError(f"{error} To go on without it: --on-error skip.") from error
     if summary["frames"] and not teller.found:
         _say_if_blind(Path(summary["model"]["path"]))
     return summary

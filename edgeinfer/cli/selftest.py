@@ -31,8 +31,10 @@ def command(
     The exit code is 4 where something differs by more than the vectors allow, 1 where there are
     none, or where they belong to another file.
     """
+    from edgeinfer.artifact import open_model_file
     from edgeinfer.golden import golden_path, read_golden, replay
 
+    open_model_file(model)  # what is no model has no vectors either
     path = golden or golden_path(model)
     vectors = read_golden(path)
     with _opened(model, load_options) as loaded:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 
 from edgeinfer import blas, cache
 from edgeinfer.providers.headstart import HeadStart
@@ -45,26 +46,27 @@ def load(
         path: an ONNX file.
         provider: ``auto`` or a provider's name; a named one runs, or opening fails.
         options: everything that can be said; the arguments below override it.
-        threads: for inference and preprocessing; None for what the box really grants.
+        threads: for inference; None for what the box really grants.
         spinning: whether idle threads wait busily.
         variants: files of the same model in other precisions, which a stored plan may choose.
         use_plan: whether a stored plan that still fits is used (`Model.notes` says so).
         task, head, spec, labels: override what the model says of itself.
         score_threshold, iou_threshold: which detections are reported.
-        cache_dir: where this process keeps what can be made again.
+        cache_dir: where this process keeps what can be made again, from now on; made where it is
+            missing. None: where it did before, which is the user's cache folder at first.
 
     Raises:
         ModelFileError: if the file is missing, damaged, hostile or no model.
         SpecError: if what it means is unknown, ambiguous or contradictory.
         ProviderError: if the named provider does not run it.
-        UsageError: for unknown names.
+        UsageError: for unknown names, or a `cache_dir` that is no folder.
 
     Example:
         with edgeinfer.load("model.onnx") as model:
             result = model(picture)
     """
     if cache_dir is not None:
-        cache.set_root(cache_dir)
+        _keep_in(cache_dir)
     with _uncollected(), HeadStart(path) as started:
         blas.import_numpy()
         from dataclasses import replace
@@ -88,6 +90,14 @@ def load(
         }
         given: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
         return open_model(Path(path), replace(options or LoadOptions(), **given), started)
+
+
+def _keep_in(folder: str | Path) -> None:
+    if not os.fspath(folder) or (os.path.exists(folder) and not os.path.isdir(folder)):
+        from edgeinfer.errors import UsageError
+
+        raise UsageError(f"cache_dir is {str(folder)!r}, which is no folder: name one, or none.")
+    cache.set_root(folder)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from edgeinfer.providers.base import Opening
 _DAMAGED = ("INVALID_PROTOBUF", "Protobuf parsing failed")
 # Protobuf skips what it does not know, and other frameworks' models are such messages, too.
 _FOREIGN = ("No graph was found in the protobuf", "ModelProto does not have a graph")
+_UNKNOWN_OPERATOR = "is not a registered function/op"
 # Exceptions that blame the file; the CPU provider has nothing else to blame.
 _OF_THE_FILE = ("InvalidGraph", "NoSuchFile", "NoModel")
 _OF_THE_GRAPH = (*_OF_THE_FILE, "NotImplemented", "InvalidArgument")
@@ -107,6 +108,11 @@ def opening_error(error: Exception, opening: Opening, provider: str) -> EdgeInfe
         return ModelFileError(
             f"{opening.path} is not a complete ONNX file ({message}): copy or export it again. "
             f"'edgeinfer export' turns models of other frameworks into ONNX."
+        )
+    if _UNKNOWN_OPERATOR in message:
+        return ModelFileError(
+            f"ONNX Runtime cannot open {opening.path}: {message}. 'edgeinfer export' names every "
+            f"operator that it does not have, and where each is."
         )
     if any(mark in str(error) for mark in _FOREIGN):
         return ModelFileError(

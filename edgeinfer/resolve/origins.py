@@ -80,7 +80,7 @@ def resolve(opened: Opened, overrides: Overrides) -> ModelSpec:
             )
         fields["head"], fields["task"] = head.name, head.task
         origin = origin if origin != "guessed" else "options"
-    spec = _complete(opened, fields, origin)
+    spec = _complete(opened, fields, origin, "options" if overrides.head else origin)
     spec = _with_labels(opened, spec, overrides.labels)
     spec = _with_thresholds(spec, overrides)
     if overrides.classes:
@@ -135,7 +135,7 @@ def _known_fields(opened: Opened) -> tuple[dict[str, Any], str]:
     return fields, "guessed"
 
 
-def _complete(opened: Opened, fields: dict[str, Any], origin: str) -> ModelSpec:
+def _complete(opened: Opened, fields: dict[str, Any], origin: str, head_from: str) -> ModelSpec:
     notes: list[str] = []
     picture = guess.picture_input(opened.inputs, fields, opened.shapes)
     graph = Graph(
@@ -159,7 +159,7 @@ def _complete(opened: Opened, fields: dict[str, Any], origin: str) -> ModelSpec:
     if "head" in fields or origin != "guessed":
         reason = head.why_not(dataclasses.replace(graph, guessing="head" not in fields))
         if reason is not None:
-            raise _contradiction(name, reason, graph, origin)
+            raise _contradiction(name, reason, graph, head_from)
     task = fields.get("task", head.task)
     if task != head.task:
         raise SpecError(

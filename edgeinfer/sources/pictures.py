@@ -46,9 +46,8 @@ class Pictures:
         try:
             picture, flags = read_picture(path)
         except SourceError as error:
-            told = SourceError(f"{error} To go on without it: --on-error skip.")
-            told.stream, told.index = stream, 0
-            raise told from error
+            error.stream, error.index = stream, 0
+            raise
         ready = now_ns()
         size = (picture.shape[1], picture.shape[0])
         return Frame(

@@ -205,7 +205,8 @@ def prepare(
             | files.proof.speed_of("output"),
         ),
         notes=(
-            *(*opened.notes, *said, *told, *_guessed(found.notes), *data.notes),
+            *(*opened.notes, *said, *told, *_guessed(found.notes), *_untargeted(options)),
+            *data.notes,
             *(*made.notes, *files.proof.notes, *files.notes),
         ),
         float_reasons=tuple(reason.to_dict() for reason in made.kept),
@@ -274,6 +275,16 @@ def _guessed(notes: Sequence[str]) -> tuple[str, ...]:
     if not notes:
         return ()
     return (f"guessed {'; '.join(notes)}. If that is wrong, say it with --head, --task or --spec",)
+
+
+def _untargeted(options: ExportOptions) -> tuple[str, ...]:
+    """What became of a target that nothing is made for."""
+    if options.int8_target or options.target == ExportOptions.target:
+        return ()
+    return (
+        f"the target {options.target} counts for INT8 only: {options.precision} files are the same "
+        f"for every box",
+    )
 
 
 def _graph_figures(before: onnx.ModelProto, after: onnx.ModelProto) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def markdown(document: Mapping[str, Any]) -> str:
 def _sweep(document: Mapping[str, Any]) -> str:
     rows = (
         (
-            f"{point['size_hw'][1]}x{point['size_hw'][0]}{' *' if point['frontier'] else ''}",
+            f"{point['size_hw'][0]}x{point['size_hw'][1]}{' *' if point['frontier'] else ''}",
             point["precision"],
             _figure(point["accuracy"]),
             "-" if point["p50_ns"] is None else f"{point['p50_ns'] / 1e6:.2f} ms",

@@ -34,7 +34,7 @@ def test_a_gate_that_holds_reports_metric_speed_and_what_stayed_in_float(
     assert done.returncode == 0, done.stderr
     for said in (
         "kept in float: 7 nodes of the head",
-        "map50_95 on data.yaml (val): 0.00% lost, 1.00% allowed (1 attempts measured)",
+        "map50_95 on data.yaml (val): 0.00% lost, 1.00% allowed (1 attempt measured)",
         "frame latency on this box",
         "thread(s), in turns: source",
     ):
@@ -95,10 +95,13 @@ def test_what_cannot_work_exits_with_the_right_code(
 def test_the_report_is_one_json_document(source: Path, tmp_path: Path, pictures: Path) -> None:
     report = tmp_path / "report.json"
     arguments = ["--precision", "fp16", "--calibration", pictures, "--report", report]
+    arguments += ["--report", tmp_path / "report.md", "--target", "arm"]
     done = run(source, "-o", tmp_path / "out.onnx", *arguments, "--format", "json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document == json.loads(report.read_text())
+    assert (tmp_path / "report.md").read_text().startswith("# ")
+    assert "the target arm counts for INT8 only" in done.stderr
     assert (document["precision"], document["target"]) == ("fp16", None)
     assert {one["role"]: one["precision"] for one in document["variants"]} == {
         "source": "fp32",

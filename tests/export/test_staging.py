@@ -108,10 +108,9 @@ def test_where_nothing_was_nothing_is_left(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_what_the_dead_left_is_collected_and_the_living_keep_theirs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(staging, "_UNLOCKED_FOR_S", 0.0)
-    for name in ("dead", "living"):
+    for name in ("dead", "living", "just-made.new"):
         (tmp_path / f"{PREFIX}{name}").mkdir()
         (tmp_path / f"{PREFIX}{name}" / "net.onnx").write_bytes(b"half")
     (tmp_path / f"{PREFIX}link").symlink_to(tmp_path.parent)
@@ -119,8 +118,14 @@ def test_what_the_dead_left_is_collected_and_the_living_keep_theirs(
     fcntl.flock(handle, fcntl.LOCK_EX)
     with staged(tmp_path / "net.onnx"):
         pass
+    left = [f"{PREFIX}just-made.new", f"{PREFIX}link", f"{PREFIX}living"]
+    assert names(tmp_path) == left
+    long_ago = time.time() - 60
+    os.utime(tmp_path / left[0], (long_ago, long_ago))
+    with staged(tmp_path / "net.onnx"):
+        pass
     os.close(handle)
-    assert names(tmp_path) == [f"{PREFIX}link", f"{PREFIX}living"]
+    assert names(tmp_path) == left[1:]
 
 
 # --- tensors in other files

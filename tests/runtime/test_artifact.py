@@ -56,6 +56,8 @@ def test_a_missing_model_suggests_its_neighbour(tmp_path: Path) -> None:
     (tmp_path / "detector.onnx").write_bytes(b"x")
     with pytest.raises(ModelFileError, match="did you mean .*detector.onnx"):
         open_model_file(tmp_path / "detectr.onnx")
+    with pytest.raises(ModelFileError, match="Check the path"):  # only the ending is alike
+        open_model_file(tmp_path / "ab.onnx")
 
 
 def test_a_folder_is_no_model_and_its_models_are_named(tmp_path: Path) -> None:

@@ -133,9 +133,11 @@ def test_a_broken_picture_stops_or_is_skipped(
     out = tmp_path / "out.jsonl"
     command = ["run", str(brightness_model), str(folder), "--json", str(out)]
     assert cli.main(command) == 1
-    assert "b.png" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "b.png" in said and "--on-error skip" in said
     assert [line["source"] for line in lines(out)] == ["a.png"]
     assert cli.main([*command, "--on-error", "skip"]) == 1
+    assert "--on-error" not in capsys.readouterr().err + out.read_text()
     names = [line.get("source") for line in lines(out) if "error" not in line]
     assert names == ["a.png", "c.png"]
     assert sum("error" in line for line in lines(out)) == 1

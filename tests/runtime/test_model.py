@@ -224,6 +224,15 @@ def test_opening_models_again_and_again_lets_the_callers_garbage_be_collected(
     assert sum(item() is not None for item in alive) < len(alive) / 2
 
 
+@pytest.mark.parametrize("name", ["", "file"])
+def test_a_cache_folder_that_is_none_is_refused(
+    brightness_model: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="cache_dir.*no folder"):
+        edgeinfer.load(brightness_model, cache_dir=name and tmp_path / name)
+
+
 class Cycle:
     """Only the garbage collector can free it."""
 

@@ -85,6 +85,10 @@ def test_a_record_is_checked_by_its_constructor_and_never_changes() -> None:
         dataclass(frozen=False)
 
 
+def test_a_default_that_is_made_anew_is_shown_as_such() -> None:
+    assert "tags: 'list[str]' = <factory>" in str(inspect.signature(Point))
+
+
 def test_a_record_inherits_fields_and_checks() -> None:
     assert repr(Named(1, name="n")) == "Named(x=1, y=2, tags=[], name='n')"
     assert Named(1) != Point(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
+from time import sleep
 
 from edgeinfer.measure import difference, interleave
 from edgeinfer.model import LoadOptions, open_model
@@ -18,6 +19,8 @@ _FRAME = "synthetic:1280x720"
 _THREADS = (1, 2)
 # Turns of this many frames: long enough that each runs with its own caches, as it would alone.
 _BLOCK = 10
+# Before each turn: idle threads of the other's session spin for 40 ms, on the same processors.
+_SETTLE_S = 0.1
 
 
 def own_cost(context: Context) -> list[Goal]:
@@ -72,6 +75,7 @@ def _cost(
     ) as model:
 
         def frames() -> None:
+            sleep(_SETTLE_S)
             taken = []
             for _ in range(_BLOCK):
                 result = model(picture)
@@ -81,6 +85,7 @@ def _cost(
             latencies.append(round(median(taken)))
 
         def raw() -> None:
+            sleep(_SETTLE_S)
             taken = []
             for _ in range(_BLOCK):
                 began = now_ns()

@@ -27,8 +27,8 @@ from edgeinfer.golden import golden_path
 Files = Sequence[tuple[Path, Path]]
 PREFIX = f"{TEMP_PREFIX}export-"
 SCRATCH_PREFIX = "edgeinfer-export-scratch-"
-# Between making a folder and locking it lies less than this.
-_UNLOCKED_FOR_S = 5.0
+# What a folder's name ends in until it is locked, and how long that takes at most.
+_UNLOCKED, _UNLOCKED_FOR_S = ".new", 5.0
 # As `write_model` names tensors beside a graph.
 _DATA = re.compile(r"\.[0-9a-f]{12}\.data$")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -68,21 +68,24 @@ def throwaway() -> Iterator[Path]:
 def _folder(place: Path, prefix: str) -> Iterator[Path]:
     collect(place, prefix)
     try:
-        inside = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
+        unlocked = Path(tempfile.mkdtemp(prefix=prefix, suffix=_UNLOCKED, dir=place))
     except OSError as error:
         if error.errno in _NO_ROOM:
             raise
         raise SinkError(
             f"Nothing can be written in {place}: {error.strerror or error}. Choose another place."
         ) from error
-    handle = os.open(inside, os.O_RDONLY)
+    handle = os.open(unlocked, os.O_RDONLY)
+    inside = unlocked.with_name(unlocked.name.removesuffix(_UNLOCKED))
     try:
         # Where a file system knows no locks, what the dead leave there stays.
         with contextlib.suppress(OSError):
             _lock(handle)
+        unlocked.rename(inside)
         yield inside
     finally:
-        shutil.rmtree(inside, ignore_errors=True)
+        for folder in (inside, unlocked):
+            shutil.rmtree(folder, ignore_errors=True)
         os.close(handle)
 
 
@@ -126,7 +129,8 @@ def _remove_dead(left: Path) -> None:
     with contextlib.suppress(OSError):
         if left.is_symlink() or left.stat().st_uid != os.geteuid():
             return
-        if time.time() - left.stat().st_mtime < _UNLOCKED_FOR_S:
+        young = time.time() - left.stat().st_mtime < _UNLOCKED_FOR_S
+        if young and left.name.endswith(_UNLOCKED):
             return
         handle = os.open(left, os.O_RDONLY | os.O_DIRECTORY)
         try:
