@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeinfer import cache
 from edgeinfer.compiled import contents, room, shelf
 from edgeinfer.files import sync_folder
 from edgeinfer.timing import format_ns, now_ns
@@ -67,7 +66,7 @@ def find(kind: str, key: Mapping[str, str]) -> Path | None:
         key: everything that it depends on, by name.
     """
     with contextlib.suppress(OSError, shelf.Refused):
-        shelf.check_safe(cache.place(shelf.HOME))
+        shelf.check_safe(shelf.home())
         name = shelf.name_of(kind, key)
         with contextlib.suppress(OSError):  # a read-only cache gives what is in it
             room.collect()
@@ -134,7 +133,7 @@ def obtain(
 
 def _take(name: str, key: Mapping[str, str]) -> Path | None:
     """The artefact, marked as used, or None where there is no undamaged one."""
-    folder = Path(cache.place(shelf.HOME, name))
+    folder = shelf.home() / name
     if not shelf.hold(folder):
         return None
     if not contents.is_undamaged(folder, key):

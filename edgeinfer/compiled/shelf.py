@@ -14,7 +14,6 @@ from pathlib import Path
 from edgeinfer import cache
 
 MANIFEST = "edgeinfer.artefact.json"
-HOME = "compiled"
 BUILDING, LOCKS, TRASH = "building", "locks", "trash"
 
 _KIND = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -32,7 +31,7 @@ class Refused(Exception):
 
 def home() -> Path:
     """The folder of all compiled artefacts."""
-    return Path(cache.place(HOME))
+    return Path(cache.place("compiled"))
 
 
 def name_of(kind: str, key: Mapping[str, str]) -> str:
@@ -63,7 +62,7 @@ def open_home() -> Path:
     return folder
 
 
-def check_safe(folder: Path | str) -> None:
+def check_safe(folder: Path) -> None:
     """Find out whether others could have put something there: engines are executable code.
 
     Raises:

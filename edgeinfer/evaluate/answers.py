@@ -54,18 +54,18 @@ def answers(model: Predicts, samples: Iterable[Sample]) -> Iterator[tuple[Sample
             free.put(lane)
 
     waiting: deque[tuple[Sample, Future[Result[Payload]]]] = deque()
-    with ThreadPoolExecutor(len(lanes), "edgeinfer-evaluate") as pool:
-        try:
-            for given in samples:
-                sample = deepcopy(given)  # whoever makes them may use their arrays again
-                data = fed(sample.picture, inputs, model.spec)
-                waiting.append((sample, pool.submit(answer, data)))
-                if len(waiting) > len(lanes):
-                    yield _first(waiting)
-            while waiting:
+    pool = ThreadPoolExecutor(len(lanes), "edgeinfer-evaluate")
+    try:
+        for given in samples:
+            sample = deepcopy(given)  # whoever makes them may use their arrays again
+            data = fed(sample.picture, inputs, model.spec)
+            waiting.append((sample, pool.submit(answer, data)))
+            if len(waiting) > len(lanes):
                 yield _first(waiting)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        while waiting:
+            yield _first(waiting)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _first(

@@ -100,8 +100,8 @@ def cgroup_quota(root: Path = _MOUNT, self_file: Path = _SELF) -> float | None:
     https://docs.kernel.org/admin-guide/cgroup-v2.html.
     """
     found: list[float] = []
-    for second, folder in _limited(root, self_file):
-        if second:
+    for is_v2, folder in _limited(root, self_file):
+        if is_v2:
             quota, _, period = (read(f"{folder}/cpu.max") or "").partition(" ")
         else:
             quota = read(f"{folder}/cpu.cfs_quota_us") or ""

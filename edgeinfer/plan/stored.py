@@ -98,12 +98,6 @@ def recall_plans(sha256: str) -> tuple[list[StoredPlan], list[str]]:
     cannot be read."""
     found: dict[str, StoredPlan] = {}
     unreadable = []
-    try:
-        os.stat(cache.place(_KIND))
-    except FileNotFoundError:
-        return [], []
-    except OSError:
-        pass  # each says why it cannot be read
     # Without an objective: as they were stored before there were several.
     for name in (f"{sha256}.json", *(f"{sha256}.{objective}.json" for objective in OBJECTIVES)):
         plan, why = _recall(cache.place(_KIND, name))
