@@ -50,6 +50,9 @@ def entry() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number in (signal.SIGINT, signal.SIGALRM):
             signal.signal(number, signal.SIG_IGN)
+        # Python notes a KeyboardInterrupt that leaves a text given to exec (namedtuple, dataclass)
+        # and kills itself by SIGINT at its end, though it was caught; the next text clears that.
+        exec("")
     if sys.stdout is not None:
         sys.stdout.flush()
     raise SystemExit(code)

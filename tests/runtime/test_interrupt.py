@@ -105,3 +105,14 @@ def test_ctrl_c_is_heard_though_a_library_does_not_come_back(tmp_path: Path) -> 
     done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, check=False)
     assert done.returncode == 130
     assert "interrupted" in done.stderr
+
+
+def test_ctrl_c_inside_a_text_that_is_executed_ends_with_the_same_exit_code(tmp_path: Path) -> None:
+    main = "import os, signal, edgeinfer.cli.main\nfrom edgeinfer.cli import start\n"
+    main += "send = lambda: (os.kill(os.getpid(), signal.SIGINT), [None] * 100)\n"
+    main += "edgeinfer.cli.main.main = lambda: exec('for _ in range(9): send()')\nstart.entry()\n"
+    (tmp_path / "main.py").write_text(main)
+    command = [sys.executable, "-m", "main"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert "interrupted" in done.stderr
