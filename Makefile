@@ -19,6 +19,7 @@ TESTS_openvino := tests/openvino $(wildcard tests/runtime/test_providers*.py) \
 EXTRAS_openvino-ep := openvino-ep,pytest
 TESTS_openvino-ep := $(TESTS_openvino)
 NAME_openvino-ep := openvino
+TESTS_openvino += tests/bench/test_peers.py::test_openvinos_own_runtime_gives_the_same_answers
 # plugins: a plugin provider beside stock onnxruntime, which simulates on any x86-64 processor.
 EXTRAS_plugins := cpu,qnn,pytest
 TESTS_plugins := tests/plugins
@@ -34,7 +35,7 @@ TESTS_tensorflow := tests/tensorflow
 ROOM_LOCKS := export/edgeinfer_export/toolrooms/locks
 LOCKS_tensorflow := -r $(ROOM_LOCKS)/tensorflow.txt -r $(ROOM_LOCKS)/litert.txt
 
-.PHONY: demo test check pytest test-legacy nncf clean
+.PHONY: demo test check pytest test-legacy nncf peers clean
 
 demo: $(VENV)/.demo
 	$(BIN)/edgeinfer demo --out $(DEMO_OUT)
@@ -70,6 +71,15 @@ nncf: .venv-nncf/.nncf
 .venv-nncf/.nncf: pyproject.toml
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python $(PIP) -e ".[cpu]" "nncf>=2.16"
+	touch $@
+
+# What benchmarks measure beside edgeinfer, all of it in one environment of its own. `===`: another
+# build of the same version would not fit the torchvision that Ultralytics brings.
+peers: .venv-peers/.peers
+
+.venv-peers/.peers: pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python $(PIP) "torch===2.13.0" -e ".[peers-ultralytics]"
 	touch $@
 
 $(BIN)/python:

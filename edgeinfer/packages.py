@@ -17,6 +17,7 @@ _REMEDIES = {
     "openvino": "pip install openvino",
     "av": "pip install 'edgeinfer[cpu]', or pip install av",
     "jinja2": "pip install 'edgeinfer[bench]'",
+    "pynvml": "pip install nvidia-ml-py",
     "torch": "pip install 'edgeinfer[torch]'",
     "onnxscript": "pip install 'edgeinfer[torch]'",
     "safetensors": "pip install 'edgeinfer[torch]'",

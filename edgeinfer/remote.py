@@ -19,7 +19,13 @@ _LAST_LINES = 5
 
 
 class WorkerFailed(EdgeInferError):
-    """A child that cannot go on: it refused, died or hung."""
+    """A child that cannot go on: it refused, died or hung.
+
+    Attributes:
+        kind: the name of the error that it raised, where it told.
+    """
+
+    kind: str | None = None
 
 
 class Remote:
@@ -84,7 +90,9 @@ class Remote:
         line, _, self._rest = self._rest.partition(b"\n")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
-            raise WorkerFailed(answer["error"])
+            failure = WorkerFailed(answer["error"])
+            failure.kind = answer.get("kind")
+            raise failure
         return answer
 
     def ask(self, command: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:

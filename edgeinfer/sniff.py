@@ -153,3 +153,17 @@ def kind_of_file(path: Path) -> str:
             f"The file {path} is no source of frames: it is {words}. A source is {SOURCES_HELP}."
         )
     return "picture" if suffix in PICTURE_SUFFIXES else "video"
+
+
+def is_model(text: str) -> bool:
+    """Whether a text names a model file: an ONNX protobuf by its first field (``ir_version``, a
+    small number: onnx.proto), or a file of that ending that is not there."""
+    path = Path(text)
+    if path.suffix.lower() == ".onnx":
+        return True
+    try:
+        with path.open("rb") as file:
+            first = file.read(2)
+    except OSError:
+        return False
+    return len(first) == 2 and first[0] == 0x08 and 3 <= first[1] <= 32

@@ -41,6 +41,10 @@ class FakeClock:
         """Let time pass."""
         self.time_ns += by_ns
 
+    def wait_until(self, until_ns: int) -> None:
+        """Let time pass up to a moment; one that is over costs nothing."""
+        self.time_ns = max(self.time_ns, until_ns)
+
 
 class StubModel:
     """A model of known latency: each call moves the fake clock by the next of `latencies_ns`.
@@ -53,6 +57,7 @@ class StubModel:
         name: what its summary calls it.
         fails_at: the call, from 0, that raises ProviderError.
         flags: flags of every result.
+        caches: whether a frame that it has seen is answered in a microsecond.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class StubModel:
         spec: ModelSpec = _SPEC,
         fails_at: int | None = None,
         flags: tuple[str, ...] = (),
+        caches: bool = False,
     ) -> None:
         self.spec = spec
         self.served = served
@@ -80,6 +86,7 @@ class StubModel:
         self._name = name
         self._fails_at = fails_at
         self._flags = flags
+        self._seen: set[int] | None = set() if caches else None
 
     def __call__(self, frame: Frame | Array | Arrays) -> Result[Payload]:
         """Let the next latency pass.
@@ -95,7 +102,7 @@ class StubModel:
         self.calls += 1
         if not isinstance(frame, Frame):
             frame = frame_from_array(frame)
-        latency = next(self._latencies)
+        latency = self._latency_of(frame)
         edge = latency // 10
         self._clock.advance(latency)
         stages = {
@@ -114,6 +121,22 @@ class StubModel:
             age_ns=max(latency, self._clock() - frame.id.ready_ns),
             flags=self._flags,
         )
+
+    def _latency_of(self, frame: Frame) -> int:
+        if self._seen is not None:
+            known = frame.id.index in self._seen
+            self._seen.add(frame.id.index)
+            if known:
+                return 1000
+        return next(self._latencies)
+
+    def predict(self, frame: Frame) -> Result[Payload]:
+        """The same; a stub is its own lane."""
+        return self(frame)
+
+    def lane(self) -> StubModel:
+        """Itself."""
+        return self
 
     def summary(self) -> dict[str, Any]:
         """What a real model says about itself in schema ``edgeinfer.run/1``."""

@@ -31,7 +31,7 @@ LATENCY_STAGES = (
     "postprocess",
 )
 QUANTILES: Mapping[str, float] = MappingProxyType(
-    {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99}
+    {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 )
 
 

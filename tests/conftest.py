@@ -19,6 +19,7 @@ _ANYWHERE = (
     "real models and pictures are not at",
     "no qemu-x86_64-static",
     "tool rooms are not asked for",
+    "no Chromium on this box",
 )
 _EXPECTED_SKIPS = {
     "": (

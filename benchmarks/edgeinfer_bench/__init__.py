@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from edgeinfer.lazy import exports
 
 if TYPE_CHECKING:
-    from edgeinfer_bench.harness import bench, bench_many
+    from edgeinfer_bench.api import bench, bench_many
+    from edgeinfer_bench.compare import Comparison, compare
+    from edgeinfer_bench.harness import Interrupted
     from edgeinfer_bench.options import BenchOptions
-    from edgeinfer_bench.report import Report, merge
+    from edgeinfer_bench.report import Report
     from edgeinfer_bench.result import BenchResult
     from edgeinfer_bench.tables import summary_table
     from edgeinfer_bench.validity import Validity
@@ -21,12 +23,14 @@ if TYPE_CHECKING:
 __all__ = [
     "BenchOptions",
     "BenchResult",
+    "Comparison",
+    "Interrupted",
     "Report",
     "Validity",
     "bench",
     "bench_many",
     "check_report_path",
-    "merge",
+    "compare",
     "summary_table",
     "write_report",
 ]
@@ -36,10 +40,12 @@ _HOMES = {
     "BenchResult": "edgeinfer_bench.result",
     "Report": "edgeinfer_bench.report",
     "Validity": "edgeinfer_bench.validity",
-    "bench": "edgeinfer_bench.harness",
-    "bench_many": "edgeinfer_bench.harness",
+    "Comparison": "edgeinfer_bench.compare",
+    "Interrupted": "edgeinfer_bench.harness",
+    "bench": "edgeinfer_bench.api",
+    "bench_many": "edgeinfer_bench.api",
+    "compare": "edgeinfer_bench.compare",
     "check_report_path": "edgeinfer_bench.writers",
-    "merge": "edgeinfer_bench.report",
     "summary_table": "edgeinfer_bench.tables",
     "write_report": "edgeinfer_bench.writers",
 }

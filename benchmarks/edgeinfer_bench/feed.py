@@ -15,22 +15,25 @@ from edgeinfer.timing import now_ns
 
 # What of a recording is held in memory; 46 frames of 1280x720.
 _KEPT_BYTES = 128 << 20
+# Of frames that are made up, and have no end.
+_KEPT_SYNTHETIC = 32
 
 
 class Feed:
     """Gives a source's frames in turn, from the first again when they end.
 
     A recording is read before anything is measured, as much of it as fits into 128 MiB, because a
-    decoder that works beside the model would be measured with it. Live and synthetic sources are
-    read frame by frame. A live source that ends has ended.
+    decoder that works beside the model would be measured with it; of synthetic frames, 32. Live
+    sources are read frame by frame, and one that ends has ended.
 
     Args:
         source: closed by `close`.
         clock: monotonic nanoseconds; a frame is ready when it is handed out.
+        most: frames that are held at most.
 
     Attributes:
         loops: how often the frames began again.
-        kept: how many frames of a recording are held, None for sources read as they come.
+        kept: how many frames are held, None for live sources.
         whole: whether those are all that it has.
         notes: what the source found odd.
 
@@ -38,15 +41,18 @@ class Feed:
         SourceError: if a recording has no frame at all, or cannot be read.
     """
 
-    def __init__(self, source: Source, clock: Callable[[], int] = now_ns) -> None:
+    def __init__(
+        self, source: Source, clock: Callable[[], int] = now_ns, most: int | None = None
+    ) -> None:
         self._source = source
         self._clock = clock
+        self._most = most
         self.info = source.info
         self.loops = 0
         self.whole = True
         self._position = 0
         self._frames: list[Frame] = []
-        if not self.info.live and self.info.kind != "synthetic":
+        if not self.info.live:
             self._read()
         self.kept = len(self._frames) or None
 
@@ -55,7 +61,8 @@ class Feed:
         for frame in self._source:
             self._frames.append(keep(frame))
             held += _bytes_of(frame)
-            if held >= _KEPT_BYTES:
+            made_up = self.info.kind == "synthetic" and len(self._frames) >= _KEPT_SYNTHETIC
+            if held >= _KEPT_BYTES or made_up or len(self._frames) == self._most:
                 self.whole = next(self._source, None) is None
                 break
         self._source.close()
@@ -70,8 +77,11 @@ class Feed:
         """What the source found odd."""
         return self._source.notes
 
-    def next(self) -> Frame | None:
-        """The next frame, or None when a source that is not held has ended.
+    def next(self, ready_ns: int | None = None) -> Frame | None:
+        """The next frame, or None when a live source has ended.
+
+        Args:
+            ready_ns: when it came; None: now.
 
         Raises:
             SourceError: if reading fails.
@@ -86,7 +96,8 @@ class Feed:
                 self.loops += 1
             frame = self._frames[self._position]
             self._position += 1
-        return dataclasses.replace(frame, id=dataclasses.replace(frame.id, ready_ns=self._clock()))
+        came = self._clock() if ready_ns is None else ready_ns
+        return dataclasses.replace(frame, id=dataclasses.replace(frame.id, ready_ns=came))
 
     def close(self) -> None:
         """Close the source; a second call does nothing."""

@@ -1,243 +1,204 @@
-"""Open models, warm them up, let a scenario measure them, judge, report."""
+"""Fresh processes for every model, turns by the scenario, a watch on the box: one report."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from edgeinfer.errors import UsageError
+from edgeinfer.errors import EdgeInferError, UsageError
 from edgeinfer.machine import this_machine
+from edgeinfer.machine.energy import energy_between
 from edgeinfer.timing import now_ns
+from edgeinfer_bench.bout import Bout
 from edgeinfer_bench.boxstate import BoxState, look
-from edgeinfer_bench.feed import Feed
-from edgeinfer_bench.options import DEFAULT_BLOCK, DEFAULT_WARMUP, BenchOptions
-from edgeinfer_bench.recorder import Recorder
-from edgeinfer_bench.report import Report, now_iso, unique
+from edgeinfer_bench.boxwatch import BoxWatch
+from edgeinfer_bench.options import DEFAULT_DURATION_S, BenchOptions
+from edgeinfer_bench.report import Report, now_iso
 from edgeinfer_bench.result import BenchResult
-from edgeinfer_bench.scenarios import SCENARIOS, Clock, Progress
-from edgeinfer_bench.subject import Contender, Subject
+from edgeinfer_bench.rig import Process
+from edgeinfer_bench.scenarios import SCENARIOS, Part, Progress, Scenario
+from edgeinfer_bench.scenarios.base import block_of, within
 from edgeinfer_bench.validity import judge
 from edgeinfer_bench.versions import versions
 
-if TYPE_CHECKING:
-    from edgeinfer.model import LoadOptions
-    from edgeinfer.sources import Source
 
-SYNTHETIC = "synthetic"
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during a run that has something to report.
+
+    Attributes:
+        report: what was measured until then, marked INVALID.
+    """
+
+    def __init__(self, report: Report) -> None:
+        super().__init__()
+        self.report = report
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One model of a run: how to open it and where its frames come from."""
+class Contestant:
+    """One model of a run.
+
+    Attributes:
+        start: makes a process for it, not yet open.
+        operators: times its operators in a process of its own, or raises; None: nobody asks.
+    """
 
     label: str
-    open_model: Callable[[], Subject]
-    open_source: Callable[[Subject], Source]
+    start: Callable[[], Process]
+    operators: Callable[[], Mapping[str, Any]] | None = None
 
 
-def bench(
-    model: str | Path,
-    source: str | None = None,
-    *,
-    scenario: str = "single",
-    frames: int | None = None,
-    duration_s: float | None = None,
-    warmup: int = DEFAULT_WARMUP,
-    options: LoadOptions | None = None,
-    command: str | None = None,
-    progress: Progress | None = None,
-) -> Report:
-    """Measure how long a model takes per frame, and where the time goes.
+@dataclass
+class _Run:
+    """What a run has come to so far."""
 
-    Args:
-        model: an ONNX file.
-        source: what `edgeinfer.open_source` takes; by default synthetic frames of the size that
-            the model's spec asks for. A recording shorter than the run is read again from its
-            start, and the report says so.
-        scenario: ``single``: frames back to back.
-        frames: how many to measure; see `BenchOptions` for the defaults.
-        duration_s: how long to measure, in seconds.
-        warmup: frames before those, reported apart.
-        options: how to open the model.
-        command: what repeats this run, for the report.
-        progress: called between frames with the share that is done, from 0 to 1.
+    contestants: Sequence[Contestant]
+    options: BenchOptions
+    scenario: Scenario
+    watch: BoxWatch
+    notes: tuple[str, ...] = ()
+    bouts: dict[str, list[Bout]] = field(default_factory=dict)
+    operators: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    block: int | None = None
 
-    Returns:
-        A report with one result; `Report.valid` says whether it can be trusted.
+    def replicate(self, part: Part, progress: Progress) -> bool:
+        """One fresh process of each model; False where one of them broke down.
 
-    Raises:
-        EdgeInferError: if the model or the source cannot be opened, or fails on the way.
-    """
-    return bench_many(
-        [model],
-        source,
-        scenario=scenario,
-        frames=frames,
-        duration_s=duration_s,
-        warmup=warmup,
-        options=options,
-        command=command,
-        progress=progress,
-    )
+        Raises:
+            EdgeInferError: if a model cannot be opened, or fails before its first frame.
+        """
+        with contextlib.ExitStack() as stack:
+            bouts = []
+            for contestant in self.contestants:
+                process = contestant.start()
+                stack.callback(process.close)
+                bout = Bout(contestant.label, part.index, process)
+                bout.open()
+                bouts.append(bout)
+                self.bouts.setdefault(contestant.label, []).append(bout)
+            if len(bouts) > 1 and self.block is None:
+                self.block = block_of(bouts, self.options)
+            self.scenario.measure(bouts, part, progress)
+            for bout in bouts:
+                bout.finish()
+        return not any(bout.over for bout in bouts)
 
+    def report(self, command: str, interrupted: bool = False) -> Report:
+        """Everything that was measured."""
+        samples = self.watch.samples
+        results = [self._result(one.label) for one in self.contestants if self.bouts.get(one.label)]
+        periods = [
+            period for bouts in self.bouts.values() for bout in bouts for period in bout.periods
+        ]
+        validity = judge(results, samples, periods, interrupted)
+        read = _plain({"evidence": validity.evidence, "machine": this_machine().to_dict()})
+        return Report(
+            command,
+            now_iso(),
+            read["machine"],
+            versions(),
+            replace(validity, notes=(*self.notes, *validity.notes), evidence=read["evidence"]),
+            tuple(results),
+        )
 
-def bench_many(
-    models: Sequence[str | Path],
-    source: str | None = None,
-    *,
-    scenario: str = "single",
-    frames: int | None = None,
-    duration_s: float | None = None,
-    warmup: int = DEFAULT_WARMUP,
-    block: int = DEFAULT_BLOCK,
-    options: LoadOptions | None = None,
-    labels: Sequence[str] | None = None,
-    command: str | None = None,
-    progress: Progress | None = None,
-) -> Report:
-    """Measure several models in one process, in turns, so that drift of the box hits all alike.
+    def _result(self, label: str) -> BenchResult:
+        bouts = [bout for bout in self.bouts[label] if bout.opened is not None]
+        last = bouts[-1]
+        about = last.know.about if last.closing is None else last.closing.about
+        source = last.know.source if last.closing is None else last.closing.source
+        flags = dict.fromkeys(about.get("flags") or ())
+        for bout in bouts:
+            seen = {} if bout.closing is None else bout.closing.evidence
+            flags.update(dict.fromkeys(sorted(seen.get("flagged_frames") or ())))
+        return BenchResult(
+            label=label,
+            scenario=self.options.scenario,
+            about=_plain({**about, "flags": list(flags)}),
+            replicates=tuple(bout.replicate() for bout in bouts),
+            source=_plain(source),
+            block=self.block,
+            arrival=_plain(self.scenario.arrival(label, last.know.lanes)),
+            operators=self.operators.get(label),
+            energy=self._energy(bouts),
+        )
 
-    All of them are open at once. Each reads its own copy of the source. Several files are compared
-    as they are: stored plans stay unused, since one could run the same variant for all of them.
-
-    Args:
-        models: ONNX files.
-        block: frames that one model runs before the next takes over.
-        labels: what to call the models; by default their file names.
-
-    The other arguments and errors are those of `bench`.
-    """
-    from edgeinfer.model import LoadOptions
-
-    chosen = BenchOptions(scenario, frames, duration_s, warmup, block)
-    paths = [Path(model) for model in models]
-    names = unique([path.stem for path in paths] if labels is None else list(labels))
-    if len(names) != len(paths):
-        raise UsageError(f"{len(paths)} models were given and {len(names)} labels.")
-    wanted = options or LoadOptions()
-    if len(paths) > 1:
-        wanted = replace(wanted, use_plan=False)
-    entries = [_entry(path, name, source, wanted) for path, name in zip(paths, names, strict=True)]
-    repeat = command or _command(paths, source, chosen)
-    return run(entries, chosen, command=repeat, progress=progress)
-
-
-def _entry(path: Path, label: str, source: str | None, options: LoadOptions) -> Entry:
-    from edgeinfer.model import open_model
-
-    return Entry(label, lambda: open_model(path, options), lambda model: _frames(model, source))
-
-
-def _frames(model: Subject, source: str | None) -> Source:
-    from edgeinfer.sources import RandomArrays, open_source
-
-    text = SYNTHETIC if source is None else source
-    first = model.spec.inputs[0] if model.spec.inputs else None
-    if text == SYNTHETIC and (first is None or first.kind == "tensor"):
-        return RandomArrays(model.inputs)
-    size_wh = None if first is None or first.size_hw is None else first.size_hw[::-1]
-    return open_source(text, size_wh=size_wh, inputs=getattr(model, "given_inputs", ()))
-
-
-def _command(paths: Sequence[Path], source: str | None, options: BenchOptions) -> str:
-    words = ["edgeinfer", "bench", str(paths[0]), *([] if source is None else [source])]
-    for other in paths[1:]:
-        words += ["--against", str(other)]
-    if options.frames is not None:
-        words += ["--frames", str(options.frames)]
-    if options.duration_s is not None:
-        words += ["--duration", f"{options.duration_s:g}"]
-    if options.warmup != DEFAULT_WARMUP:
-        words += ["--warmup", str(options.warmup)]
-    return shlex.join(words)
+    def _energy(self, bouts: Sequence[Bout]) -> dict[str, Any] | None:
+        """Of the whole box while this model was measured."""
+        frames = sum(turn.frames for bout in bouts for turn in bout.turns)
+        periods = [period for bout in bouts for period in bout.periods]
+        found = energy_between(self.watch.samples, periods)
+        if found is None or not frames:
+            return None
+        return {"source": found[0], "joules_per_frame": found[1] / frames}
 
 
 def run(
-    entries: Sequence[Entry],
+    contestants: Sequence[Contestant],
     options: BenchOptions,
     *,
     command: str,
-    clock: Clock = now_ns,
+    notes: Sequence[str] = (),
+    clock: Callable[[], int] = now_ns,
     observe: Callable[[], BoxState] = look,
     progress: Progress | None = None,
 ) -> Report:
-    """Run a scenario over entries; what `bench` and `bench_many` stand on.
+    """Measure contestants; what `bench` and `bench_many` stand on.
 
     Args:
-        entries: at least one.
-        options: scenario and length.
-        command: what repeats this run.
-        clock: monotonic nanoseconds.
-        observe: looks at the box, just before the first measured frame and just after the last.
-        progress: called between frames with the share that is done.
+        contestants: at least one, with labels that differ.
+        command: what repeats this run. notes: what a reader should know beforehand.
+        clock: monotonic nanoseconds. observe: looks at the box.
+        progress: called between turns with the share that is done.
+
+    Returns:
+        A report. A model that fails half-way ends the run: the report says INVALID and why.
 
     Raises:
-        UsageError: if there is no entry.
-        EdgeInferError: whatever models and sources raise.
+        UsageError: if there is nothing to measure.
+        EdgeInferError: if a model or a source cannot be opened.
+        Interrupted: for Ctrl-C, with the report of what was measured before.
     """
-    if not entries:
+    if not contestants:
         raise UsageError("There is no model to measure.")
-    with contextlib.ExitStack() as stack:
-        contenders = [_open(entry, options, clock, stack) for entry in entries]
-        for contender in contenders:
-            _warm_up(contender, options.warmup)
-        before = observe()
-        elapsed_ns = SCENARIOS[options.scenario](
-            contenders, options, clock, progress or (lambda share: None)
-        )
-        after = observe()
-        for contender in contenders:
-            contender.recheck()
-            contender.feed.close()
-        validity = judge(before, after, elapsed_ns, contenders)
-        results = tuple(_result(contender, options, len(entries) > 1) for contender in contenders)
-    validity = replace(validity, evidence=_plain(validity.evidence))
-    machine = _plain(this_machine().to_dict())
-    return Report(command, now_iso(), machine, versions(), validity, results)
+    tell = progress or (lambda share: None)
+    if len(contestants) > 1 and options.frames is None and options.duration_s is None:
+        # Small differences take many turns.
+        options = replace(options, duration_s=DEFAULT_DURATION_S)
+    watch = BoxWatch(observe, clock)
+    state = _Run(contestants, options, SCENARIOS[options.scenario](options), watch, tuple(notes))
+    try:
+        with watch:
+            for index in range(options.replicates):
+                part = Part.of(options, index)
+                if part.frames == 0:
+                    break
+                whole = state.replicate(part, within(tell, index, options.replicates))
+                if not whole:
+                    break
+        _add_operators(state)
+    except KeyboardInterrupt as stopped:
+        if any(bout.turns for bouts in state.bouts.values() for bout in bouts):
+            raise Interrupted(state.report(command, interrupted=True)) from stopped
+        raise
+    tell(1.0)
+    return state.report(command)
 
 
-def _plain(value: Mapping[str, Any]) -> Mapping[str, Any]:
+def _add_operators(state: _Run) -> None:
+    """Time operators after everything else: it takes profiling, which takes time itself."""
+    for contestant in state.contestants:
+        if contestant.operators is not None:
+            try:
+                found: Mapping[str, Any] = contestant.operators()
+            except EdgeInferError as error:
+                found = {"reason": str(error)}
+            state.operators[contestant.label] = _plain(found)
+
+
+def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
     """As it is when read back from JSON, so that a report equals its own file."""
-    read: Mapping[str, Any] = json.loads(json.dumps(value))
+    read: dict[str, Any] = json.loads(json.dumps(value))
     return read
-
-
-def _open(
-    entry: Entry, options: BenchOptions, clock: Clock, stack: contextlib.ExitStack
-) -> Contender:
-    start = clock()
-    model = entry.open_model()
-    opening_ns = clock() - start
-    stack.callback(model.close)
-    feed = Feed(entry.open_source(model), clock)
-    stack.callback(feed.close)
-    return Contender(
-        entry.label, model, feed, opening_ns, Recorder(options.warmup), Recorder(options.max_frames)
-    )
-
-
-def _warm_up(contender: Contender, frames: int) -> None:
-    for _ in range(frames):
-        if not contender.step(contender.warmup):
-            return
-
-
-def _result(contender: Contender, options: BenchOptions, interleaved: bool) -> BenchResult:
-    about = _plain(contender.model.summary())
-    flags = dict.fromkeys([*(about.get("flags") or ()), *sorted(contender.flags)])
-    return BenchResult(
-        label=contender.label,
-        scenario=options.scenario,
-        about={**about, "flags": list(flags)},
-        samples_ns=contender.measured.samples(),
-        warmup_samples_ns=contender.warmup.samples(),
-        opening_ns=contender.opening_ns,
-        first_frame_ns=contender.first_frame_ns(),
-        source=contender.feed.to_dict(),
-        block=options.block if interleaved else None,
-    )

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from edgeinfer.errors import UsageError, suggest
+from edgeinfer.pipeline import POLICIES
 
-SCENARIO_NAMES = ("single",)
-DEFAULT_WARMUP = 10
+SCENARIO_NAMES = ("single", "paced", "offline", "server")
+# Fewer processes say little about how much one differs from the next.
+DEFAULT_REPLICATES = 5
 # Enough frames to state the 99th percentile, as long as that does not try anybody's patience.
 DEFAULT_FRAMES = 1000
 DEFAULT_DURATION_S = 20.0
-# An interleaved run comes back to each model this often: long enough to run undisturbed by the
-# other's caches and threads, short enough that slow drift hits both alike.
-DEFAULT_BLOCK = 10
+DEFAULT_FPS = 30.0
 
 
 @dataclass(frozen=True)
@@ -21,14 +22,27 @@ class BenchOptions:
     """How a benchmark runs.
 
     Where neither `frames` nor `duration_s` is given, 1000 frames or 20 seconds are measured,
-    whichever comes first; where both are given, the same holds for them.
+    whichever comes first; where both are given, the same holds for them. Frames in an open loop
+    (``paced``, ``server``) count where they arrive, also those that are then dropped.
 
     Attributes:
-        scenario: ``single``: frames back to back, one at a time.
-        frames: how many frames are measured per model.
-        duration_s: how long each model is measured, in seconds.
-        warmup: frames before those, per model, reported apart.
-        block: with several models, frames that one runs before the next takes over.
+        scenario: ``single``: frames back to back, one at a time. ``paced``: they arrive at `fps`,
+            whether the model is ready or not, as a camera delivers. ``offline``: as many frames a
+            second as the box can do. ``server``: they arrive at random (Poisson), and the highest
+            rate is sought at which 99 in 100 are answered within `target_ms`.
+        frames: how many frames are measured per model, over all replicates.
+        duration_s: how long each model is measured, in seconds, over all replicates.
+        warmup: frames before those, in each process, reported apart; None: until they settle.
+        block: with several models, frames that one runs before the next takes over; None: as many
+            as last 25 ms, at least 3.
+        replicates: fresh processes that the frames are shared out to.
+        fps: arrivals a second and stream of ``paced``; None: the recording's own, else 30.
+        streams: cameras at once in ``paced``.
+        policy: of ``paced``: ``latest`` drops a frame that nobody took before the next one came,
+            ``all`` keeps it waiting; None: ``latest``, and a report with drops is INVALID.
+        deadline_ms: a frame of ``paced`` that is older than this when it is answered has missed
+            it; None: the time until the next one arrives.
+        target_ms: of ``server``; None: three times the median of frames back to back.
 
     Raises:
         UsageError: naming the option whose value does not fit.
@@ -37,22 +51,64 @@ class BenchOptions:
     scenario: str = "single"
     frames: int | None = None
     duration_s: float | None = None
-    warmup: int = DEFAULT_WARMUP
-    block: int = DEFAULT_BLOCK
+    warmup: int | None = None
+    block: int | None = None
+    replicates: int = DEFAULT_REPLICATES
+    fps: float | None = None
+    streams: int = 1
+    policy: str | None = None
+    deadline_ms: float | None = None
+    target_ms: float | None = None
 
     def __post_init__(self) -> None:
         if self.scenario not in SCENARIO_NAMES:
             raise UsageError(
                 f"There is no scenario '{self.scenario}'. {suggest(self.scenario, SCENARIO_NAMES)}"
             )
-        if self.frames is not None and self.frames < 1:
-            raise UsageError(f"frames is {self.frames}: measure at least 1 frame.")
-        if self.duration_s is not None and not 0 < self.duration_s < float("inf"):
-            raise UsageError(f"duration is {self.duration_s} s: give a number above 0.")
-        if self.warmup < 0:
-            raise UsageError(f"warmup is {self.warmup}: give 0 or more frames.")
-        if self.block < 1:
-            raise UsageError(f"block is {self.block}: give 1 or more frames.")
+        if self.policy is not None and self.policy not in POLICIES:
+            raise UsageError(
+                f"There is no policy '{self.policy}'. {suggest(self.policy, POLICIES)}"
+            )
+        for name, least in (("frames", 1), ("warmup", 0), ("block", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UsageError(f"{name} is {value}: give {least} or more frames.")
+        for name, most in (("replicates", 1000), ("streams", 64)):
+            if not 1 <= getattr(self, name) <= most:
+                raise UsageError(f"{name} is {getattr(self, name)}, not from 1 to {most}.")
+        for name, unit in (
+            ("duration_s", " s"),
+            ("fps", ""),
+            ("deadline_ms", " ms"),
+            ("target_ms", " ms"),
+        ):
+            number = getattr(self, name)
+            if number is not None and not (math.isfinite(number) and number > 0):
+                label = name.rpartition("_")[0] or name
+                raise UsageError(f"{label} is {number}{unit}: give a number above 0.")
+        self._check_scenario()
+
+    def _check_scenario(self) -> None:
+        """Refuse what the scenario would leave unused."""
+        belongs = {
+            "fps": ("paced",),
+            "streams": ("paced",),
+            "policy": ("paced",),
+            "deadline_ms": ("paced",),
+            "target_ms": ("server",),
+        }
+        for name, scenarios in belongs.items():
+            given = getattr(self, name) not in (None, 1)
+            if given and self.scenario not in scenarios:
+                raise UsageError(
+                    f"{name} is for the scenario {' or '.join(scenarios)}, and this is "
+                    f"'{self.scenario}': leave it out, or change the scenario."
+                )
+
+    @property
+    def open_loop(self) -> bool:
+        """Whether frames arrive when they do, not when the model is ready."""
+        return self.scenario in ("paced", "server")
 
     @property
     def max_frames(self) -> int | None:
@@ -63,7 +119,7 @@ class BenchOptions:
 
     @property
     def max_duration_s(self) -> float | None:
-        """The seconds per model to stop after, or None."""
-        if self.frames is None and self.duration_s is None:
+        """The seconds per model to stop after, or None; a server's rate takes all its frames."""
+        if self.frames is None and self.duration_s is None and self.scenario != "server":
             return DEFAULT_DURATION_S
         return self.duration_s

@@ -12,7 +12,7 @@ Samples = Mapping[str, tuple["int | None", ...]]
 
 _MISSING = -1
 _FIRST_CAPACITY = 1024
-# A run of a million frames asks for no more than this ahead: 8 bytes in each of 11 columns.
+# A run of a million frames asks for no more than this ahead: 8 bytes in each of 13 columns.
 _MAX_CAPACITY = 1 << 17
 
 
@@ -27,6 +27,7 @@ class Recorder:
         wanted = _FIRST_CAPACITY if capacity is None else capacity
         self._capacity = max(1, min(wanted, _MAX_CAPACITY))
         self._count = 0
+        self._at = self._column()
         self._latency = self._column()
         self._age = self._column()
         self._stages = [(stage, self._column()) for stage in STAGES]
@@ -37,11 +38,12 @@ class Recorder:
     def __len__(self) -> int:
         return self._count
 
-    def add(self, result: Result[Payload]) -> None:
-        """Note one frame's times."""
+    def add(self, result: Result[Payload], at_ns: int) -> None:
+        """Note one frame's times, and when work on it began."""
         index = self._count
         if index == self._capacity:
             self._grow()
+        self._at[index] = at_ns
         self._latency[index] = result.latency_ns
         self._age[index] = result.age_ns
         taken = result.stages_ns
@@ -52,17 +54,18 @@ class Recorder:
 
     def _grow(self) -> None:
         more = self._column()
-        for column in (self._latency, self._age, *(column for _, column in self._stages)):
+        for column in (self._at, self._latency, self._age, *(column for _, column in self._stages)):
             column.extend(more)
         self._capacity *= 2
 
     def samples(self) -> Samples:
-        """Columns by name: ``latency``, ``age`` and each stage that happened at least once.
+        """Columns by name: ``at``, ``latency``, ``age`` and each stage that happened at least once.
 
         Row i of every column is the same frame; None where a stage did not happen in it.
         """
         count = self._count
         columns: dict[str, tuple[int | None, ...]] = {
+            "at": tuple(self._at[:count]),
             "latency": tuple(self._latency[:count]),
             "age": tuple(self._age[:count]),
         }

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from edgeinfer.errors import ReportError, UsageError
+from edgeinfer.errors import ReportError
 from edgeinfer_bench.result import BenchResult
 from edgeinfer_bench.validity import Validity
 
-SCHEMA = "edgeinfer.report/1"
+SCHEMA = "edgeinfer.report/2"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Report:
         return not self.validity.reasons
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form (schema ``edgeinfer.report/1``)."""
+        """The JSON form (schema ``edgeinfer.report/2``)."""
         return {
             "schema": SCHEMA,
             "command": self.command,
@@ -117,61 +117,6 @@ def _read_json(path: Path) -> Any:
 def now_iso() -> str:
     """The time of day in UTC, to the second."""
     return datetime.now(timezone.utc).replace(microsecond=0).isoformat()
-
-
-def merge(reports: Sequence[Report]) -> Report:
-    """Put the results of several runs on one page.
-
-    They share a table and plots, nothing more: runs that were not interleaved saw the box in other
-    moods, so no ratio between them is stated.
-
-    Raises:
-        UsageError: if there are none, or they come from other machines or versions.
-    """
-    if not reports:
-        raise UsageError("There is no report to merge.")
-    first = reports[0]
-    for other in reports[1:]:
-        for what, ours, theirs in (
-            ("machine", first.machine, other.machine),
-            ("versions", first.versions, other.versions),
-        ):
-            if ours != theirs:
-                raise UsageError(
-                    f"The reports differ in {what} ({_differing(ours, theirs)}): they cannot share "
-                    f"a page; measure all models on one box."
-                )
-    labels = unique([result.label for report in reports for result in report.results])
-    results = [result for report in reports for result in report.results]
-    return Report(
-        command="\n".join(dict.fromkeys(report.command for report in reports)),
-        created=max(report.created for report in reports),
-        machine=first.machine,
-        versions=first.versions,
-        validity=_merged_validity(reports),
-        results=tuple(
-            # Turns of different runs are no pairs.
-            replace(result, label=label, block=result.block if len(reports) == 1 else None)
-            for result, label in zip(results, labels, strict=True)
-        ),
-    )
-
-
-def _merged_validity(reports: Sequence[Report]) -> Validity:
-    """Everything that speaks against one of the runs speaks against the page."""
-    if len(reports) == 1:
-        return reports[0].validity
-    parts = [report.validity for report in reports]
-    return Validity(
-        tuple(dict.fromkeys(reason for part in parts for reason in part.reasons)),
-        tuple(dict.fromkeys(note for part in parts for note in part.notes)),
-        {"runs": [dict(part.evidence) for part in parts]},
-    )
-
-
-def _differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
-    keys = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
-    return ", ".join(f"{key}: {ours.get(key)} and {theirs.get(key)}" for key in keys[:3])
 
 
 def unique(labels: Sequence[str]) -> list[str]:

@@ -9,6 +9,8 @@ from typing import Any
 
 from edgeinfer.timing import LATENCY_STAGES, STAGES, summarize
 from edgeinfer_bench.recorder import Samples
+from edgeinfer_bench.replicate import Replicate
+from edgeinfer_bench.stats import Interval, intervals
 
 RUN_SCHEMA = "edgeinfer.run/1"
 # What Model.summary() says; the rest of schema edgeinfer.run/1 is computed here.
@@ -23,6 +25,7 @@ MODEL_KEYS = (
     "placement",
     "plan",
     "flags",
+    "peer",
 )
 
 Summary = Mapping[str, "int | None"]
@@ -35,32 +38,63 @@ class BenchResult:
     Attributes:
         label: short and unique in its report.
         scenario: how its frames arrived.
-        about: the keys of `MODEL_KEYS`.
-        samples_ns: columns by name (``latency``, ``age`` and each stage that happened), one row
-            per measured frame in the order of the run; None where a stage did not happen.
-        warmup_samples_ns: the same for the frames before those.
-        opening_ns: opening the model, until it could take a frame.
-        first_frame_ns: latency of the first frame after opening.
+        about: the keys of `MODEL_KEYS`; ``peer`` (name, version, agreement) where it is none of
+            ours.
+        replicates: what each process measured; at least one.
         source: what was read, see `Feed.to_dict`.
         block: frames per turn where several models ran interleaved; None for one alone.
-        dropped: frames that a feed dropped.
+        arrival: how frames arrived, where that was set: ``fps``, ``streams``, ``policy``,
+            ``drops_asked``, ``deadline_ns`` (paced); ``rate``, ``rate_failed`` (the lowest
+            that did not hold), ``target_ns``, ``quantile``, ``trials`` (server); ``lanes``.
+        operators: time of each operator, see `operators.profile_operators`; None: not looked at.
+        energy: ``source``, ``joules_per_frame``; None where the box does not tell.
     """
 
     label: str
     scenario: str
     about: Mapping[str, Any]
-    samples_ns: Samples
-    warmup_samples_ns: Samples
-    opening_ns: int
-    first_frame_ns: int
+    replicates: tuple[Replicate, ...]
     source: Mapping[str, Any] = field(default_factory=dict)
     block: int | None = None
-    dropped: int = 0
+    arrival: Mapping[str, Any] = field(default_factory=dict)
+    operators: Mapping[str, Any] | None = None
+    energy: Mapping[str, Any] | None = None
+
+    @cached_property
+    def samples_ns(self) -> Samples:
+        """Columns by name (``at``, ``latency``, ``age`` and each stage that happened), one row per
+        measured frame, process after process; None where a stage did not happen."""
+        return _joined([replicate.samples_ns for replicate in self.replicates])
+
+    @cached_property
+    def warmup_samples_ns(self) -> Samples:
+        """The same for the frames before those."""
+        return _joined([replicate.warmup_samples_ns for replicate in self.replicates])
 
     @property
     def frames(self) -> int:
         """How many frames were measured."""
-        return len(self.samples_ns["latency"])
+        return sum(replicate.frames for replicate in self.replicates)
+
+    @property
+    def dropped(self) -> int:
+        """How many frames were dropped."""
+        return sum(len(replicate.drops_at_ns) for replicate in self.replicates)
+
+    @property
+    def opening_ns(self) -> int:
+        """Opening the model in the first process, until it could take a frame."""
+        return self.replicates[0].opening_ns
+
+    @property
+    def first_frame_ns(self) -> int | None:
+        """Latency of the first frame after that."""
+        return self.replicates[0].first_frame_ns
+
+    @property
+    def headline(self) -> str:
+        """What users wait for: ``age`` where frames arrive by themselves, else ``latency``."""
+        return "age" if self.scenario in ("paced", "server") else "latency"
 
     @cached_property
     def latency_ns(self) -> Summary:
@@ -72,6 +106,11 @@ class BenchResult:
         """The same of the frame age."""
         return _summary(self.samples_ns, "age")
 
+    @property
+    def headline_ns(self) -> Summary:
+        """The same of what users wait for."""
+        return self.age_ns if self.headline == "age" else self.latency_ns
+
     @cached_property
     def stages_ns(self) -> Mapping[str, Summary]:
         """The same of every stage that happened, in the order in which stages happen."""
@@ -79,11 +118,31 @@ class BenchResult:
             stage: _summary(self.samples_ns, stage) for stage in STAGES if stage in self.samples_ns
         }
 
+    @cached_property
+    def ci95_ns(self) -> Mapping[str, Mapping[str, Interval]]:
+        """95% intervals of the mean and the quantiles that may be stated, of latency and age."""
+        return {
+            column: intervals([replicate.column(column) for replicate in self.replicates])
+            for column in dict.fromkeys(("latency", self.headline))
+        }
+
+    @property
+    def missed(self) -> int | None:
+        """Frames answered after their deadline, dropped ones not counted; None without one."""
+        deadline = self.arrival.get("deadline_ns")
+        if deadline is None:
+            return None
+        return sum(1 for age in self.samples_ns["age"] if age is not None and age > deadline)
+
     @property
     def fps(self) -> float:
-        """Frames per second of latency alone: reading and decoding lie before it."""
-        mean = self.latency_ns["mean"]
-        return 0.0 if not mean else 1e9 / mean
+        """Frames per second: of ``single`` by latency alone (reading and decoding lie before it),
+        else as they were answered."""
+        if self.scenario == "single":
+            mean = self.latency_ns["mean"]
+            return 0.0 if not mean else 1e9 / mean
+        elapsed = sum(replicate.elapsed_ns for replicate in self.replicates)
+        return 0.0 if not elapsed else self.frames * 1e9 / elapsed
 
     def stage_means(self) -> Mapping[str, float]:
         """Mean nanoseconds per frame of each part of the latency; they add up to its mean.
@@ -108,22 +167,27 @@ class BenchResult:
             "scenario": self.scenario,
             **{key: self.about.get(key) for key in MODEL_KEYS if key not in ("plan", "flags")},
             "frames": self.frames,
-            "warmup_frames": len(self.warmup_samples_ns.get("latency", ())),
+            "warmup_frames": len(self.warmup_samples_ns["latency"]),
             "dropped": self.dropped,
+            "missed": self.missed,
             "fps": round(self.fps, 3),
             "latency_ns": dict(self.latency_ns),
             "age_ns": dict(self.age_ns),
             "stages_ns": {stage: dict(summary) for stage, summary in self.stages_ns.items()},
+            "ci95_ns": {
+                column: {name: list(interval) for name, interval in found.items()}
+                for column, found in self.ci95_ns.items()
+            },
             "plan": self.about.get("plan"),
             "flags": self.about.get("flags"),
             "opening_ns": self.opening_ns,
             "first_frame_ns": self.first_frame_ns,
             "source": dict(self.source),
             "block": self.block,
-            "samples_ns": {name: list(column) for name, column in self.samples_ns.items()},
-            "warmup_samples_ns": {
-                name: list(column) for name, column in self.warmup_samples_ns.items()
-            },
+            "arrival": dict(self.arrival),
+            "operators": None if self.operators is None else dict(self.operators),
+            "energy": None if self.energy is None else dict(self.energy),
+            "replicates": [replicate.to_dict() for replicate in self.replicates],
         }
 
     @staticmethod
@@ -133,18 +197,21 @@ class BenchResult:
         Raises:
             KeyError: for a key that is missing.
             TypeError: for a value of another type.
+            ValueError: for a result of no process.
         """
+        replicates = tuple(Replicate.from_dict(item) for item in data["replicates"])
+        if not replicates:
+            raise ValueError("a result holds no replicate")
         return BenchResult(
             label=str(data["label"]),
             scenario=str(data["scenario"]),
-            about={key: data[key] for key in MODEL_KEYS},
-            samples_ns=_columns(data["samples_ns"]),
-            warmup_samples_ns=_columns(data["warmup_samples_ns"]),
-            opening_ns=int(data["opening_ns"]),
-            first_frame_ns=int(data["first_frame_ns"]),
+            about={key: data.get(key) for key in MODEL_KEYS},
+            replicates=replicates,
             source=dict(data["source"]),
             block=data["block"],
-            dropped=int(data["dropped"]),
+            arrival=dict(data["arrival"]),
+            operators=None if data["operators"] is None else dict(data["operators"]),
+            energy=None if data["energy"] is None else dict(data["energy"]),
         )
 
 
@@ -152,16 +219,14 @@ def _summary(samples: Samples, column: str) -> Summary:
     return summarize(value for value in samples.get(column, ()) if value is not None)
 
 
-def _columns(data: Any) -> Samples:
-    columns = {str(name): tuple(column) for name, column in dict(data).items()}
-    if "latency" not in columns:
-        raise KeyError("latency")
-    rows = len(columns["latency"])
-    for name, column in columns.items():
-        if len(column) != rows:
-            raise TypeError(f"column {name} has {len(column)} rows, latency {rows}")
-        if not all(value is None or type(value) is int for value in column):
-            raise TypeError(f"column {name} holds something else than integers")
-    if None in columns["latency"]:
-        raise TypeError("column latency holds null")
-    return columns
+def _joined(parts: list[Samples]) -> Samples:
+    """Columns of several processes one after the other."""
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {
+        name: tuple(
+            value
+            for part in parts
+            for value in part.get(name, (None,) * len(part.get("latency", ())))
+        )
+        for name in names
+    }

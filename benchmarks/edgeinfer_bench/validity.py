@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from edgeinfer.machine import usable_cpus
 from edgeinfer_bench.boxstate import BoxState
-from edgeinfer_bench.subject import Contender
+from edgeinfer_bench.boxverdict import judge_box, throttled_spans
+from edgeinfer_bench.probe import from_cache
+from edgeinfer_bench.result import BenchResult
+from edgeinfer_bench.scenarios.server import QUANTILE, allowed
+from edgeinfer_bench.stats import MIN_PROCESSES, statable
+from edgeinfer_bench.warmup import still_warming
 
 VALID = "VALID"
 INVALID = "INVALID"
 # The fewest samples whose median may be stated: n (1 - q) >= 10.
 _MIN_FRAMES = 20
-# Past one hundredth of the time, the 99th percentile is the throttling's and not the model's.
-_MAX_THROTTLED_SHARE = 0.01
-_MAX_STEAL_SHARE = 0.02
-_MAX_CLOCK_FALL = 0.20
+# As DESIGN has it for MLPerf's tail: a server's promise takes a statable 99th percentile.
+_KEPT_UP = 0.98
 
 
 @dataclass(frozen=True)
@@ -48,125 +51,219 @@ class Validity:
 
 
 def judge(
-    before: BoxState, after: BoxState, elapsed_ns: int, contenders: Sequence[Contender]
+    results: Sequence[BenchResult],
+    samples: Sequence[tuple[int, BoxState]],
+    periods: Sequence[tuple[int, int]],
+    interrupted: bool = False,
 ) -> Validity:
-    """Judge a run by the box's state at its ends and by what the models did."""
-    changes = _changes(before, after, elapsed_ns)
-    reasons = _box_reasons(changes)
-    notes = _box_notes(before)
-    models: dict[str, Any] = {}
-    for contender in contenders:
-        reasons += _model_reasons(contender)
-        notes += _model_notes(contender)
-        models[contender.label] = {
-            "frames": len(contender.measured),
-            "fallback": contender.fallback,
-            "outputs_compared": contender.watch.compared,
-            "outputs_changed": contender.watch.changed,
-            "source_loops": contender.feed.loops,
-            "flagged_frames": dict(contender.flags),
-        }
-    evidence = {
-        "elapsed_ns": elapsed_ns,
-        "before": asdict(before),
-        "after": asdict(after),
-        **changes,
-        "models": models,
-    }
-    return Validity(tuple(reasons), tuple(dict.fromkeys(notes)), evidence)
+    """Judge a run by what the box did meanwhile and by what the models did.
+
+    Args:
+        samples: the state of the box at moments of its clock.
+        periods: from when to when something was measured.
+    """
+    box = judge_box(samples, periods)
+    reasons, notes = list(box.reasons), list(box.notes)
+    if interrupted:
+        reasons.insert(0, "The run was interrupted: this is what was measured until then.")
+    for result in results:
+        for check in _REASONS:
+            text = check(result)
+            if text is not None:
+                reasons.append(f"{result.label}: {text}")
+        for look in _NOTES:
+            notes += [f"{result.label}: {text}" for text in look(result)]
+    models = {result.label: _seen(result) for result in results}
+    return Validity(
+        tuple(dict.fromkeys(reasons)),
+        tuple(dict.fromkeys(notes)),
+        {**box.evidence, "throttled_spans": throttled_spans(samples, periods), "models": models},
+    )
 
 
-def _delta(before: float | None, after: float | None) -> float | None:
-    return None if before is None or after is None else after - before
+def _sum(result: BenchResult, key: str) -> int:
+    return sum(int(item.evidence.get(key) or 0) for item in result.replicates)
 
 
-def _changes(before: BoxState, after: BoxState, elapsed_ns: int) -> dict[str, float | None]:
-    """What the counters moved by, as shares where that says more; None where unknown."""
-    waited_us = _delta(before.throttled_us, after.throttled_us)
-    steal = _delta(before.steal_ticks, after.steal_ticks)
-    total = _delta(before.total_ticks, after.total_ticks)
-    fall = None
-    if before.cpu_mhz and after.cpu_mhz:
-        fall = max(0.0, 1 - after.cpu_mhz / before.cpu_mhz)
+def _flags(result: BenchResult) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for item in result.replicates:
+        for flag, count in (item.evidence.get("flagged_frames") or {}).items():
+            found[flag] = found.get(flag, 0) + count
+    return found
+
+
+def _seen(result: BenchResult) -> dict[str, Any]:
     return {
-        "throttled_periods": _delta(before.throttled_periods, after.throttled_periods),
-        "throttled_share": None if waited_us is None else waited_us * 1000 / max(1, elapsed_ns),
-        "steal_share": None if steal is None or not total else steal / total,
-        "thermal_events": _delta(before.thermal_events, after.thermal_events),
-        "clock_fall": fall,
+        "frames": result.frames,
+        "fallback": any(item.evidence.get("fallback") for item in result.replicates),
+        "outputs_compared": _sum(result, "outputs_compared"),
+        "outputs_changed": _sum(result, "outputs_changed"),
+        "source_loops": _sum(result, "source_loops"),
+        "flagged_frames": _flags(result),
     }
 
 
-def _box_reasons(changes: Mapping[str, float | None]) -> list[str]:
-    reasons = []
-    throttled = changes["throttled_share"]
-    if throttled is not None and throttled > _MAX_THROTTLED_SHARE:
-        reasons.append(
-            f"The control group's CPU quota stopped the process for {throttled:.1%} of the time: "
-            f"use fewer threads or raise the quota."
-        )
-    steal = changes["steal_share"]
-    if steal is not None and steal > _MAX_STEAL_SHARE:
-        reasons.append(
-            f"The hypervisor gave {steal:.1%} of the processor time to others: measure on a box "
-            f"that is not shared."
-        )
-    if changes["thermal_events"]:
-        reasons.append(
-            f"The processor slowed down for heat {changes['thermal_events']:.0f} time(s): cool it, "
-            f"or measure at a clock that it can hold."
-        )
-    fall = changes["clock_fall"]
-    if fall is not None and fall > _MAX_CLOCK_FALL:
-        reasons.append(
-            f"The processor's clock fell by {fall:.0%} during the run: fix the clock (governor "
-            f"'performance', no boost) and measure again."
-        )
-    return reasons
+def _failed(result: BenchResult) -> str | None:
+    errors = [str(item.evidence["error"]) for item in result.replicates if "error" in item.evidence]
+    if not errors:
+        return None
+    return f"it failed after {result.frames:,} frames: {errors[0]}"
 
 
-def _model_reasons(contender: Contender) -> list[str]:
-    label, frames = contender.label, len(contender.measured)
-    reasons = []
-    if frames < _MIN_FRAMES:
-        reasons.append(
-            f"{label}: {frames} frames are too few to state a median; measure {_MIN_FRAMES} or "
-            f"more."
-        )
-    if contender.fallback:
-        reasons.append(f"{label}: the provider asked for did not run; another one took over.")
-    if contender.watch.changed:
-        reasons.append(
-            f"{label}: the output changed during the run for the same frame, in "
-            f"{contender.watch.changed} of {contender.watch.compared} comparisons."
-        )
-    return reasons
+def _few(result: BenchResult) -> str | None:
+    if result.frames >= _MIN_FRAMES:
+        return None
+    return f"{result.frames} frames are too few to state a median; measure {_MIN_FRAMES} or more."
 
 
-def _box_notes(before: BoxState) -> list[str]:
-    notes = []
-    cpus = usable_cpus()
-    if before.load is not None and before.load[0] > cpus:
+def _fell_back(result: BenchResult) -> str | None:
+    if not any(item.evidence.get("fallback") for item in result.replicates):
+        return None
+    return (
+        "the provider asked for did not run; another one took over. Name the one that runs, or "
+        "mend what keeps the other from running."
+    )
+
+
+def _changed(result: BenchResult) -> str | None:
+    changed = _sum(result, "outputs_changed")
+    if not changed:
+        return None
+    return (
+        f"the output changed during the run for the same frame, in {changed} of "
+        f"{_sum(result, 'outputs_compared')} comparisons."
+    )
+
+
+def _cached(result: BenchResult) -> str | None:
+    fresh = [value for item in result.replicates for value in item.evidence.get("fresh_ns") or ()]
+    again = [value for item in result.replicates for value in item.evidence.get("again_ns") or ()]
+    if not from_cache(fresh, again):
+        return None
+    return (
+        "results came from a cache: a frame that had been seen was answered in less than half the "
+        "time of a new one. Switch the cache off, or measure frames that never repeat."
+    )
+
+
+def _dropped(result: BenchResult) -> str | None:
+    arrival = result.arrival
+    if not result.dropped or arrival.get("drops_asked"):
+        return None
+    offered = sum(item.offered for item in result.replicates)
+    streams = int(arrival.get("streams", 1))
+    each = "" if streams == 1 else f" on each of {streams} streams"
+    return (
+        f"{result.dropped:,} of {offered:,} frames ({result.dropped / max(1, offered):.1%}) were "
+        f"dropped: the box cannot hold {arrival.get('fps'):g} frames/s{each}. Lower --fps, or ask "
+        f"for drops with --policy latest."
+    )
+
+
+def _behind(result: BenchResult) -> str | None:
+    """Where nothing is dropped, a rate that cannot be held shows as a queue that only grows."""
+    arrival = result.arrival
+    if result.scenario != "paced" or arrival.get("policy") != "all":
+        return None
+    wanted = float(arrival["fps"]) * int(arrival["streams"])
+    ages = [value for item in result.replicates[:1] for value in item.column("age")]
+    grew = len(ages) >= _MIN_FRAMES and ages[-1] > 2 * ages[len(ages) // 2] > 4 * ages[0]
+    if result.fps >= _KEPT_UP * wanted or not grew:
+        return None
+    return (
+        f"the box cannot hold {wanted:g} frames/s: it answered {result.fps:.1f}, and the queue "
+        f"grew to the end. Lower --fps, or let it drop frames with --policy latest."
+    )
+
+
+def _not_served(result: BenchResult) -> str | None:
+    if result.scenario != "server":
+        return None
+    rate, target = result.arrival.get("rate"), result.arrival.get("target_ns")
+    if not rate or target is None:
+        return "no rate was found at which 99 in 100 are answered in time: raise --target."
+    if "p99" not in statable(result.frames):
+        return (
+            f"the 99th percentile takes 1,000 frames, and {result.frames:,} were measured: give "
+            f"--frames 1000 or more."
+        )
+    late = sum(1 for age in result.samples_ns["age"] if age is not None and age > target)
+    if late > max(allowed(result.frames), math.floor((1 - QUANTILE) * result.frames)):
+        return (
+            f"the rate that was found did not hold: {late:,} of {result.frames:,} frames were "
+            f"late. Measure again on a quieter box, or for longer."
+        )
+    return None
+
+
+_REASONS: tuple[Callable[[BenchResult], str | None], ...] = (
+    _failed,
+    _few,
+    _fell_back,
+    _changed,
+    _cached,
+    _dropped,
+    _behind,
+    _not_served,
+)
+
+
+def _about_source(result: BenchResult) -> list[str]:
+    loops = max(int(item.evidence.get("source_loops") or 0) for item in result.replicates)
+    source, notes = result.source, []
+    if loops and source.get("kind") != "synthetic":
+        whole = all(item.evidence.get("source_whole", True) for item in result.replicates)
+        what = "the frames" if whole else f"the first {source.get('kept')} frames"
         notes.append(
-            f"The box was busy: load average {before.load[0]:.1f} on {cpus} processor(s) when the "
-            f"measurement began."
+            f"{what} of {source.get('name')} were held in memory and shown {loops + 1} times."
         )
-    if before.governor not in (None, "performance"):
-        notes.append(f"The CPU governor is '{before.governor}': clocks follow the load.")
+    if any(item.evidence.get("ended") for item in result.replicates):
+        notes.append("the source ended before the run did.")
+    told = dict.fromkeys(
+        note for item in result.replicates for note in item.evidence.get("source_notes") or ()
+    )
+    return [*notes, *told]
+
+
+def _about_flags(result: BenchResult) -> list[str]:
+    return [
+        f"{count:,} frame(s) carry the flag '{flag}'."
+        for flag, count in sorted(_flags(result).items())
+    ]
+
+
+def _about_warmup(result: BenchResult) -> list[str]:
+    notes = []
+    if any(item.evidence.get("settled") is False for item in result.replicates):
+        notes.append("the warm-up ended before latencies had settled.")
+    slower = [
+        share
+        for item in result.replicates
+        if result.scenario == "single"
+        and (share := still_warming(item.column("latency"))) is not None
+    ]
+    if len(slower) * 2 > len(result.replicates):
+        notes.append(
+            f"the first fifth of the frames took {max(slower):.0%} more than the rest: give a "
+            f"longer --warmup, or measure for longer."
+        )
     return notes
 
 
-def _model_notes(contender: Contender) -> list[str]:
-    notes = []
-    feed = contender.feed
-    if feed.loops:
-        what = "The frames" if feed.whole else f"The first {feed.kept} frames"
-        notes.append(
-            f"{what} of {feed.info.name} were held in memory and shown {feed.loops + 1} times."
-        )
-    if contender.ended:
-        notes.append(f"{contender.label}: the source ended before the run did.")
-    notes += [f"{contender.feed.info.name}: {note}" for note in contender.feed.notes]
-    for flag, count in sorted(contender.flags.items()):
-        notes.append(f"{contender.label}: {count} frame(s) carry the flag '{flag}'.")
-    return notes
+def _about_processes(result: BenchResult) -> list[str]:
+    count = len(result.replicates)
+    if count >= MIN_PROCESSES:
+        return []
+    return [
+        f"{count} process(es): intervals say little about how one process differs from the next, "
+        f"and `compare` wants {MIN_PROCESSES}."
+    ]
+
+
+_NOTES: tuple[Callable[[BenchResult], list[str]], ...] = (
+    _about_source,
+    _about_flags,
+    _about_warmup,
+    _about_processes,
+)

@@ -4,39 +4,93 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeinfer.cli.options import PATH, format_option, model_options
+from edgeinfer.cli.options import PATH, format_option, matrix_options
 from edgeinfer.cli.output import print_json, progress, say
 from edgeinfer.errors import CheckFailed
 
 if TYPE_CHECKING:
     from edgeinfer.model import LoadOptions
+    from edgeinfer_bench import Report
 
 
 @click.command(name="bench")
 @click.argument("model", type=PATH)
-@click.argument("source", required=False)
-@model_options
+@click.argument("rest", nargs=-1, metavar="[MODEL]... [SOURCE]")
+@matrix_options
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    metavar="NAME",
+    help="fp32, fp16, int8, ...: the variant of MODEL in this precision, beside it or given by "
+    "--variant. Repeatable: each is measured. [default: MODEL as it is]",
+)
 @click.option(
     "--scenario",
     default="single",
     show_default=True,
-    help="single: frames back to back, one at a time.",
+    help="single: frames back to back. paced: at --fps, as a camera delivers. offline: as many a "
+    "second as the box can do. server: random arrivals, the highest rate that holds --target.",
 )
 @click.option(
-    "--frames", type=click.IntRange(min=1), help="Frames to measure. [default: 1000 or 20 s]"
+    "--fps",
+    type=click.FloatRange(min=0, min_open=True),
+    help="paced: frames a second of each stream. [default: the recording's own, else 30]",
 )
-@click.option("--duration", type=click.FloatRange(min=0, min_open=True), help="Seconds at most.")
+@click.option(
+    "--streams",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="paced: cameras at once.",
+)
+@click.option(
+    "--policy",
+    type=click.Choice(["all", "latest"]),
+    help="paced: let frames wait, or drop those that a newer one overtakes. [default: latest, and "
+    "drops make the report INVALID]",
+)
+@click.option(
+    "--deadline",
+    "deadline_ms",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MS",
+    help="paced: a frame older than this has missed. [default: until the next one comes]",
+)
+@click.option(
+    "--target",
+    "target_ms",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MS",
+    help="server: 99 in 100 frames are answered in this time. [default: 3 times the median]",
+)
+@click.option(
+    "--frames",
+    type=click.IntRange(min=1),
+    help="Frames to measure, in all processes together. [default: 1000 or 20 s]",
+)
+@click.option(
+    "--duration",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds of measuring at most, in all processes together.",
+)
 @click.option(
     "--warmup",
     type=click.IntRange(min=0),
-    default=10,
+    help="Frames before those in each process, reported apart. [default: until they settle]",
+)
+@click.option(
+    "--replicates",
+    type=click.IntRange(1, 1000),
+    default=5,
     show_default=True,
-    help="Frames before those, reported apart.",
+    help="Fresh processes that the frames are shared out to; 'compare' wants 5.",
 )
 @click.option(
     "--against",
@@ -46,49 +100,88 @@ if TYPE_CHECKING:
     help="Measure another model in turns with MODEL, so that drift hits both alike; repeatable.",
 )
 @click.option(
+    "--peer",
+    "peers",
+    multiple=True,
+    metavar="NAME[=PYTHON]",
+    help="Measure what others do with MODEL, in turns with it: onnxruntime, openvino, opencv-dnn, "
+    "ultralytics; PYTHON is the interpreter of an environment that has it. Repeatable.",
+)
+@click.option(
+    "--operators/--no-operators",
+    default=True,
+    show_default=True,
+    help="Time each operator, too, in a run of its own.",
+)
+@click.option(
     "--report",
     "reports",
     multiple=True,
     type=PATH,
     metavar="FILE",
-    help="Write the report; the ending chooses json, csv, md or html. Repeatable.",
+    help="Write the report; the ending chooses json, csv, md, html, or svg (the table as a "
+    "picture). Repeatable.",
 )
 @format_option
 def command(
     model: Path,
-    source: str | None,
+    rest: tuple[str, ...],
     load_options: LoadOptions,
-    scenario: str,
-    frames: int | None,
-    duration: float | None,
-    warmup: int,
+    providers: tuple[str, ...],
+    precisions: tuple[str, ...],
     against: tuple[Path, ...],
+    peers: tuple[str, ...],
+    operators: bool,
     reports: tuple[Path, ...],
     output_format: str,
+    duration: float | None,
+    **measuring: Any,
 ) -> None:
-    """Measure how long MODEL takes per frame of SOURCE, and where the time goes."""
-    from edgeinfer_bench import bench_many, check_report_path, summary_table, write_report
+    """Measure how long MODEL takes per frame of SOURCE, and where the time goes.
 
+    Several models, providers or precisions are measured in turns, each in processes of its own.
+    """
+    from edgeinfer_bench import BenchOptions, Interrupted, check_report_path, summary_table
+    from edgeinfer_bench.api import bench_cells
+    from edgeinfer_bench.matrix import cells_of, split_arguments
+    from edgeinfer_bench.peers.contestants import gather
+
+    options = BenchOptions(duration_s=duration, **measuring)
     for path in reports:
         check_report_path(path)
+    more, source = split_arguments(rest)
+    cells = cells_of([model, *more, *against], load_options, providers, precisions)
+    field = gather(peers, cells[0], source, options)
+    interrupted = None
     with progress("measuring", 100) as show:
-        report = bench_many(
-            [model, *against],
-            source,
-            scenario=scenario,
-            frames=frames,
-            duration_s=duration,
-            warmup=warmup,
-            options=load_options,
-            command=shlex.join(["edgeinfer", *sys.argv[1:]]),
-            progress=lambda share: show(round(100 * share)),
-        )
-    for path in reports:
-        write_report(report, path)
-        say(f"edgeinfer: wrote {path}")
+        try:
+            report = bench_cells(
+                cells,
+                source,
+                bench_options=options,
+                operators=operators,
+                others=field.contestants,
+                notes=field.notes,
+                most_frames=field.most_frames,
+                command=shlex.join(["edgeinfer", *sys.argv[1:]]),
+                progress=lambda share: show(round(100 * share)),
+            )
+        except Interrupted as stopped:
+            interrupted, report = stopped, stopped.report
+    _write(report, reports)
+    if interrupted is not None:
+        raise interrupted
     if output_format == "json":
         print_json(report.to_dict())
     else:
         print(summary_table(report))
     if not report.valid:
         raise CheckFailed(f"This benchmark is INVALID: {' '.join(report.validity.reasons)}")
+
+
+def _write(report: Report, paths: Sequence[Path]) -> None:
+    from edgeinfer_bench import write_report
+
+    for path in paths:
+        write_report(report, path)
+        say(f"edgeinfer: wrote {path}")

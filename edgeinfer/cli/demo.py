@@ -120,13 +120,14 @@ def _validate(path: Path) -> Evaluation:
 
 
 def _bench(paths: Mapping[str, Path], out: Path) -> Report:
-    from edgeinfer_bench import bench_many, write_report
+    from edgeinfer_bench import BenchOptions, bench_many, write_report
 
     with progress("measuring", 100) as show:
         report = bench_many(
             list(paths.values()),
             str(DATA / "conveyor.mp4"),
-            frames=_BENCH_FRAMES,
+            bench_options=BenchOptions(frames=_BENCH_FRAMES),
+            operators=False,
             labels=list(paths),
             command="edgeinfer demo",
             progress=lambda share: show(round(100 * share)),

@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "demo": ("edgeinfer.cli.demo", "The whole story on data that ships with the package."),
         "run": ("edgeinfer.cli.run", "Frames in, typed results out."),
         "bench": ("edgeinfer.cli.bench", "Latency per frame, measured."),
+        "compare": ("edgeinfer.cli.compare", "Two reports of bench, with a verdict."),
         "tune": ("edgeinfer.cli.tune", "Measure the choices of this box, store the best."),
         "warm": ("edgeinfer.cli.warm", "Build engines and caches ahead."),
         "inspect": ("edgeinfer.cli.inspect", "What a model file is and what will be done with it."),

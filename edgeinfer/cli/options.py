@@ -26,15 +26,23 @@ format_option = click.option(
     help="What stdout holds: text for people, or one JSON document.",
 )
 
+_PROVIDER = click.option(
+    "--provider",
+    default="auto",
+    show_default=True,
+    metavar="NAME[:DEVICE]",
+    help="Execution provider: auto, cpu, cuda, tensorrt or openvino. A named one runs, or opening "
+    "fails.",
+)
+_PROVIDERS = click.option(
+    "--provider",
+    "providers",
+    multiple=True,
+    metavar="NAME[:DEVICE]",
+    help="Execution provider: auto, cpu, cuda, tensorrt or openvino. A named one runs, or opening "
+    "fails. Repeatable: each is measured. [default: auto]",
+)
 _MODEL_OPTIONS = (
-    click.option(
-        "--provider",
-        default="auto",
-        show_default=True,
-        metavar="NAME[:DEVICE]",
-        help="Execution provider: auto, cpu, cuda, tensorrt or openvino. A named one runs, or "
-        "opening fails.",
-    ),
     click.option(
         "--provider-option",
         "provider_options",
@@ -137,9 +145,17 @@ def model_options(function: Callable[..., R]) -> Callable[..., R]:
 
     The function gets one argument `load_options` in place of all of them.
     """
+    return _with_options(function, _PROVIDER)
 
+
+def matrix_options(function: Callable[..., R]) -> Callable[..., R]:
+    """The same with several providers, which the function gets as `providers`."""
+    return _with_options(function, _PROVIDERS)
+
+
+def _with_options(function: Callable[..., R], provider: Decorator) -> Callable[..., R]:
     @functools.wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> R:
+    def read(*args: Any, **kwargs: Any) -> R:
         from edgeinfer.model import LoadOptions
 
         apply_settings()
@@ -147,7 +163,7 @@ def model_options(function: Callable[..., R]) -> Callable[..., R]:
         if kwargs["plan"] is not None and kwargs["no_plan"]:
             raise UsageError("--plan and --no-plan contradict each other: leave one out.")
         options = LoadOptions(
-            provider=kwargs.pop("provider"),
+            provider=kwargs.pop("provider", "auto"),
             provider_options=_pairs(kwargs.pop("provider_options")),
             allow_fallback=kwargs.pop("allow_fallback"),
             max_cpu_nodes=kwargs.pop("max_cpu_nodes"),
@@ -169,7 +185,8 @@ def model_options(function: Callable[..., R]) -> Callable[..., R]:
         )
         return function(*args, load_options=options, **kwargs)
 
-    for option in reversed(_MODEL_OPTIONS):
+    wrapper: Callable[..., R] = read
+    for option in reversed((provider, *_MODEL_OPTIONS)):
         wrapper = option(wrapper)
     return wrapper
 

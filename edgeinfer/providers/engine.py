@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from edgeinfer.artifact import QUANTIZED_OPS, file_precision
 from edgeinfer.errors import EdgeInferError, InputError, ProviderError
-from edgeinfer.providers import optimized, placement
+from edgeinfer.providers import optimized, placement, profiling
 from edgeinfer.providers.base import Binding, Engine, Keeping, Opening
 from edgeinfer.providers.binding import OrtBinding
 from edgeinfer.providers.context import Context
@@ -115,8 +115,49 @@ def _to_compile(opening: Opening, request: Request) -> Any:
 
 def _open(opening: Opening, request: Request, path: Path) -> Engine:
     """Open a file under the contract: the model, or what was compiled from it."""
+    engine = _under_contract(opening, request, path)
+    recording = profiling.current()
+    if recording is not None:
+        # A session that tells its placement by a profile cannot record another.
+        engine.restart(lambda: _start(opening, request, path, recording).session)
+    return engine
+
+
+def _under_contract(opening: Opening, request: Request, path: Path) -> OrtEngine:
+    started = _start(opening, request, path)
+    session = started.session
+    with contextlib.ExitStack() as undo:
+        undo.callback(placement.clear, session, started.settings)
+        active = [name for name in session.get_providers() if name != "AzureExecutionProvider"]
+        if request.ort_name not in active:
+            why = request.why_not() if request.why_not is not None else None
+            raise ProviderError(
+                f"The provider '{request.name}' did not start: ONNX Runtime took "
+                f"{', '.join(active)} instead. {_sentence(why)}To make it work: "
+                f"{request.remedy}; to go on without it, give --provider auto."
+            )
+        stage = None if started.path == opening.path else "optimized"
+        engine = OrtEngine(session, request, opening, stage)
+        placement.check_contract(request.name, engine.served.placement, opening.max_cpu_nodes)
+        return engine
+
+
+class _Started(NamedTuple):
+    """A session, the settings that it was opened with, and the file that it opened."""
+
+    session: Any
+    settings: Any
+    path: Path
+
+
+def _start(
+    opening: Opening, request: Request, path: Path, recording: profiling.Recording | None = None
+) -> _Started:
+    """Open a session that tells its placement, or what its nodes take."""
     ort = onnxruntime()
-    settings = session_settings(ort, opening)
+    settings = session_settings(ort, opening, record=recording is None)
+    if recording is not None:
+        recording.ask(settings)
     if request.configure is not None:
         request.configure(settings)
     if request.name == "cpu":
@@ -132,22 +173,17 @@ def _open(opening: Opening, request: Request, path: Path) -> Engine:
             settings.add_provider_for_devices(list(request.devices), dict(request.options))
         session = ort.InferenceSession(str(path), settings, enable_fallback=0, **arguments)
     except Exception as error:
-        placement.clear(session, settings)
+        if recording is None:
+            placement.clear(session, settings)
         raise opening_error(error, opening, request.name) from error
-    with contextlib.ExitStack() as undo:
-        undo.callback(placement.clear, session, settings)
-        active = [name for name in session.get_providers() if name != "AzureExecutionProvider"]
-        if request.ort_name not in active:
-            why = request.why_not() if request.why_not is not None else None
-            raise ProviderError(
-                f"The provider '{request.name}' did not start: ONNX Runtime took "
-                f"{', '.join(active)} instead. {_sentence(why)}To make it work: "
-                f"{request.remedy}; to go on without it, give --provider auto."
-            )
-        stage = None if path == opening.path else "optimized"
-        engine = OrtEngine(session, request, opening, stage)
-        placement.check_contract(request.name, engine.served.placement, opening.max_cpu_nodes)
-        return engine
+    if recording is not None:
+        recording.opened(session, opening, _our_names(request))
+    return _Started(session, settings, path)
+
+
+def _our_names(request: Request) -> dict[str, str]:
+    """ONNX Runtime's name of a provider to ours."""
+    return {"CPUExecutionProvider": "cpu", request.ort_name: request.name}
 
 
 def _sentence(why: str | None) -> str:
@@ -170,7 +206,7 @@ class OrtEngine:
             session,
             self.inputs,
             self._shapes,
-            {"CPUExecutionProvider": "cpu", request.ort_name: request.name},
+            _our_names(request),
         )
         if stage is not None:  # the file that was opened is at that stage already
             where = Placement(stage, where.providers)
@@ -216,6 +252,11 @@ class OrtEngine:
                 onnxruntime(), self._session, self.inputs, self.outputs, full, self._memory
             )
         return OrtBinding(onnxruntime(), self._session, self.inputs, self.outputs, full)
+
+    def restart(self, start: Callable[[], Any]) -> None:
+        """Open another session of the same in place of its own, before anything is bound."""
+        self._session = None
+        self._session = start()
 
     def close(self) -> None:
         """Let the session go once its bindings are gone."""

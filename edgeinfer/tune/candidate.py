@@ -12,11 +12,11 @@ from typing import Any
 from edgeinfer import cache
 from edgeinfer.child import Child
 from edgeinfer.errors import ProviderError
+from edgeinfer.machine.energy import energy_nj
 from edgeinfer.model import LoadOptions
 from edgeinfer.plan import Choice
 from edgeinfer.remote import Remote
 from edgeinfer.timing import summarize, typical
-from edgeinfer.tune.energy import energy_nj
 from edgeinfer.tune.parity import Answers, rank, read_answers
 from edgeinfer.tune.race import Block, Standing
 from edgeinfer.tune.worker import options_to

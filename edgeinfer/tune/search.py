@@ -10,13 +10,13 @@ from pathlib import Path
 
 from edgeinfer.errors import EdgeInferError
 from edgeinfer.machine import memory_limit, read
+from edgeinfer.machine.energy import energy_nj
 from edgeinfer.model import LoadOptions
 from edgeinfer.plan import Choice
 from edgeinfer.spec import TensorSpec
 from edgeinfer.timing import now_ns
 from edgeinfer.tune.budget import Budget
 from edgeinfer.tune.candidate import Candidate, Pace
-from edgeinfer.tune.energy import energy_nj
 from edgeinfer.tune.frames import material
 from edgeinfer.tune.judge import Judge
 from edgeinfer.tune.options import Progress, TuneOptions

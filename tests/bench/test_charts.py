@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import dataclasses
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
-from edgeinfer_bench.charts import histogram, stage_stack, tail, timeline
+from edgeinfer_bench import BenchResult, Report
+from edgeinfer_bench.charts import histogram, rate_search, stage_stack, tail, timeline
+from edgeinfer_bench.charts.axes import headline_samples, shared_scale
 from edgeinfer_bench.charts.scale import Scale, latency_scale
-from edgeinfer_bench.charts.timeline import envelope
+from edgeinfer_bench.charts.timeline import drops_at, envelope, laid_out, throttled_at
 
+MakeReport = Callable[..., Report]
 RANDOM = np.random.default_rng(0)
 
 
@@ -18,27 +24,100 @@ def latencies(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
 
 
 def paths(html: str, css: str) -> list[str]:
-    return re.findall(rf'class="{css} s0" d="([^"]*)"', html)
+    return re.findall(rf'class="{css}" d="([^"]*)"', html)
 
 
-def test_a_spike_is_at_the_top_of_the_timeline_however_many_frames_there_are() -> None:
+def result_of(make_report: MakeReport, values: Any, **options: Any) -> BenchResult:
+    return make_report(values, frames=len(values), **options).results[0]
+
+
+def test_a_spike_is_at_the_top_of_the_timeline_however_many_frames_there_are(
+    make_report: MakeReport,
+) -> None:
     for count in (300, 100_000):
         values = latencies(count)
         values[count // 2] = 100_000_000
-        html = timeline({"a": values}, Scale(0, 100_000_000))
-        drawn = "".join(paths(html, "line") + paths(html, "band"))
-        assert re.search(r"L50[0-3] 0L", drawn)
+        html = timeline(result_of(make_report, values), Scale(0, 100_000_000))
+        drawn = "".join(paths(html, "line s0") + paths(html, "band s0"))
+        assert re.search(r"L(49\d|50\d) 0L", drawn)
 
 
-def test_the_size_of_a_plot_does_not_grow_with_the_frames() -> None:
+def test_the_size_of_a_plot_does_not_grow_with_the_frames(make_report: MakeReport) -> None:
     values = latencies(100_000)
     x = Scale(float(values.min()), float(values.max()))
+    result = result_of(make_report, values, replicates=5, scenario="paced", full=True)
+    assert result.dropped > 1000
     for html in (
-        timeline({"a": values}, Scale(0, float(values.max()))),
+        timeline(result, Scale(0, float(values.max()))),
         histogram({"a": values}, x),
         tail({"a": values}, x),
     ):
         assert len(html) < 40_000
+
+
+def test_every_process_begins_at_its_border(make_report: MakeReport) -> None:
+    result = result_of(make_report, [10_000_000], replicates=1)
+    assert paths(timeline(result, Scale(0, 1e8)), "border") == [""]
+    result = result_of(make_report, [10_000_000] * 100, replicates=4)
+    assert paths(timeline(result, Scale(0, 1e8)), "border") == ["M250 1000V0M500 1000V0M750 1000V0"]
+    assert len(paths(timeline(result, Scale(0, 1e8)), "line s0")) == 4
+
+
+def test_every_drop_is_marked_where_it_happened(make_report: MakeReport) -> None:
+    result = result_of(make_report, [4_000_000] * 500, scenario="paced", replicates=2, full=True)
+    html = timeline(result, Scale(0, 1e8))
+    marks = [int(x) for x in re.findall(r"M(\d+) 1000V", paths(html, "drop")[0])]
+    assert len(marks) == result.dropped
+    stretches = laid_out(result)
+    whole = stretches[-1].start + stretches[-1].width
+    assert marks == [round(1000 * at / whole) for at in drops_at(stretches)]
+    assert paths(timeline(result_of(make_report, [5] * 50), Scale(0, 9)), "drop") == []
+
+
+def test_a_throttled_span_lies_where_its_process_measured(make_report: MakeReport) -> None:
+    result = result_of(make_report, [10_000_000] * 200, replicates=2)
+    first, second = laid_out(result)
+    begun = second.replicate.began_ns
+    before = (first.replicate.began_ns - 10**9, first.replicate.began_ns - 1)
+    over_the_end = (begun + 500_000_000, begun + 10**12)
+    assert throttled_at([first, second], [before, over_the_end]) == [
+        (first.width + 500_000_000, first.width + second.width)
+    ]
+    html = timeline(result, Scale(0, 1e8), [over_the_end])
+    assert paths(html, "throttled") == ["M750 1000L750 0L1000 0L1000 1000Z"]
+
+
+def test_the_deadline_is_a_line_unless_it_lies_far_away(make_report: MakeReport) -> None:
+    near = result_of(make_report, [8_000_000] * 50, scenario="paced")
+    y = shared_scale([near], from_zero=True)
+    html = timeline(near, y)
+    assert paths(html, "limit") == [f"M0 {round(1000 * (1 - y.at(10_000_000)))}H1000"]
+    assert "deadline 10 ms" in html
+    far = result_of(make_report, [80_000] * 50, scenario="paced")
+    assert shared_scale([far], from_zero=True).high < 10_000_000
+    assert "deadline" not in timeline(far, shared_scale([far], from_zero=True))
+
+
+def test_frames_of_several_streams_are_drawn_in_the_order_of_time(make_report: MakeReport) -> None:
+    result = result_of(make_report, [1_000_000, 2_000_000, 3_000_000])
+    only = result.replicates[0]
+    columns = {name: tuple(reversed(column)) for name, column in only.samples_ns.items()}
+    mixed = dataclasses.replace(result, replicates=(dataclasses.replace(only, samples_ns=columns),))
+    y = Scale(0, 4_000_000)
+    assert paths(timeline(mixed, y), "line s0") == paths(timeline(result, y), "line s0")
+
+
+def test_the_search_shows_each_trial_once_and_the_rate_that_held(make_report: MakeReport) -> None:
+    result = result_of(make_report, [5_000_000] * 50, scenario="server")
+    html = rate_search(result)
+    assert html is not None
+    assert len(re.findall("h0", paths(html, "dot s0")[0])) == 2
+    assert len(re.findall("h0", paths(html, "dot missed s0")[0])) == 2
+    assert "84/s held" in html and "1% allowed" in html
+    told = [{**trial, "age_p99_ns": 9_000_000} for trial in result.arrival["trials"]]
+    known = dataclasses.replace(result, arrival={**result.arrival, "trials": told})
+    assert "target 12 ms" in (rate_search(known) or "")
+    assert rate_search(result_of(make_report, [5] * 50)) is None
 
 
 def test_the_envelope_holds_every_extreme() -> None:
@@ -49,17 +128,21 @@ def test_the_envelope_holds_every_extreme() -> None:
     assert all(low <= mid <= high for low, mid, high in zip(lows, medians, highs, strict=True))
 
 
-@pytest.mark.parametrize("count", [1, 2, 9, 30, 1000])
+@pytest.mark.parametrize("count", [1, 2, 9, 30, 1000, 2500])
 @pytest.mark.parametrize("spread", [0, 1])
-def test_plots_are_well_formed_for_any_number_of_frames(count: int, spread: int) -> None:
+@pytest.mark.parametrize("scenario", ["single", "paced"])
+def test_plots_are_well_formed_for_any_number_of_frames(
+    make_report: MakeReport, count: int, spread: int, scenario: str
+) -> None:
     values = np.full(count, 20_000_000, np.int64) + spread * np.arange(count)
-    low, high = float(values.min()), float(values.max())
-    x = latency_scale(low, low, high, from_zero=False)
-    y = latency_scale(low, low, high, from_zero=True)
+    result = result_of(make_report, values, scenario=scenario, full=True)
+    result = dataclasses.replace(result, label="<a>")
+    samples = headline_samples(result)
+    x = shared_scale([result], from_zero=False)
     for html in (
-        timeline({"<a>": values}, y),
-        histogram({"<a>": values}, x),
-        tail({"<a>": values}, x),
+        timeline(result, shared_scale([result], from_zero=True), [(0, 10**12)]),
+        histogram({"<a>": samples}, x),
+        tail({"<a>": samples}, x),
     ):
         root = ET.fromstring(html)
         assert "nan" not in html
@@ -71,7 +154,7 @@ def test_plots_are_well_formed_for_any_number_of_frames(count: int, spread: int)
 def test_the_bins_of_a_histogram_hold_every_frame() -> None:
     values = latencies(500)
     x = Scale(float(values.min()), float(values.max()))
-    steps = paths(histogram({"a": values}, x), "line thin")[0]
+    steps = paths(histogram({"a": values}, x), "line thin s0")[0]
     heights = [1000 - int(y) for _, y in re.findall(r"(\d+) (\d+)", steps)]
     bins = heights[1:-1:2]
     top = max(bins)

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import re
 import sys
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,13 +13,17 @@ from pathlib import Path
 import pytest
 
 from edgeinfer.errors import MissingPackageError, SinkError, UsageError
-from edgeinfer_bench import Report, Validity, check_report_path, write_report
+from edgeinfer_bench import Report, Validity, check_report_path, merge, write_report
 from edgeinfer_bench.writers import WRITERS
+from edgeinfer_bench.writers.csv import csv_text
 from edgeinfer_bench.writers.html import html_text
 from edgeinfer_bench.writers.json import json_text
+from edgeinfer_bench.writers.lead import lead
 from edgeinfer_bench.writers.markdown import markdown_text
+from edgeinfer_bench.writers.svg import svg_text
 
 MakeReport = Callable[..., Report]
+SVG = "{http://www.w3.org/2000/svg}"
 _VOID = {"meta", "br", "path", "link", "img", "hr"}
 
 
@@ -60,7 +65,7 @@ def test_every_ending_writes_a_file(make_report: MakeReport, tmp_path: Path, end
 
 
 def test_an_unknown_ending_is_refused_and_the_known_ones_are_listed(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"report\.pdf.*\.json, \.csv, \.md, \.html"):
+    with pytest.raises(UsageError, match=r"report\.pdf.*\.json, \.csv, \.md, \.html, \.svg"):
         check_report_path(tmp_path / "report.pdf")
 
 
@@ -107,12 +112,29 @@ def test_csv_has_one_row_per_frame(make_report: MakeReport, tmp_path: Path) -> N
     measured = [row for row in rows if row["phase"] == "measured" and row["result"] == "model1"]
     assert {row["latency_ns"] for row in measured} == {"5000000"}
     assert measured[-1]["frame"] == "39"
-    assert measured[0]["transfer_in_ns"] == ""
+    assert measured[2]["at_ns"] == "10000000"
+    assert measured[0]["transfer_in_ns"] == measured[0]["stream"] == ""
+
+
+def test_csv_names_the_process_and_the_stream_of_each_frame(make_report: MakeReport) -> None:
+    report = make_report(frames=6, warmup=1, replicates=2, scenario="paced")
+    first, second = report.results[0].replicates
+    result = dataclasses.replace(
+        report.results[0], replicates=(dataclasses.replace(first, streams=(0, 1, 0)), second)
+    )
+    text = csv_text(dataclasses.replace(report, results=(result,)))
+    rows = [
+        (row["process"], row["stream"], row["frame"])
+        for row in csv.DictReader(text.splitlines())
+        if row["phase"] == "measured"
+    ]
+    assert rows[:3] == [("1", "0", "0"), ("1", "1", "1"), ("1", "0", "2")]
+    assert rows[3:] == [("2", "", "0"), ("2", "", "1"), ("2", "", "2")]
 
 
 def test_markdown_shows_verdict_figures_and_command(make_report: MakeReport) -> None:
     text = markdown_text(make_report([2_000_000]))
-    assert "**VALID**" in text and "| model0 | 2.00 |" in text
+    assert "**VALID**" in text and "| model0 | 2.00 (2.00–2.00) |" in text
     assert "edgeinfer bench x" in text
 
 
@@ -135,7 +157,7 @@ def test_the_page_stands_alone_and_is_well_formed(make_report: MakeReport) -> No
 
 
 def test_the_page_says_invalid_and_why_in_plain_sight(make_report: MakeReport) -> None:
-    page = html_text(make_report(frames=5))
+    page = html_text(make_report(reasons=["5 frames are too few"]))
     body = page[page.index("<body>") :]
     assert body.index("INVALID") < body.index("<table")
     assert "too few" in body
@@ -143,20 +165,94 @@ def test_the_page_says_invalid_and_why_in_plain_sight(make_report: MakeReport) -
 
 def test_the_page_of_a_hundred_thousand_frames_stays_small(make_report: MakeReport) -> None:
     spread = [2_000_000 + 137 * index for index in range(5000)]
-    report = make_report(spread, frames=30_000)
-    big = dataclasses.replace(
-        report.results[0],
-        samples_ns={
-            name: (column * 4)[:100_000] for name, column in report.results[0].samples_ns.items()
-        },
+    report = make_report(
+        spread, frames=100_000, replicates=5, scenario="paced", full=True, warmup=50
     )
-    page = html_text(dataclasses.replace(report, results=(big,)))
+    page = html_text(report)
     assert "100,000" in page
     assert len(page) < 150_000
 
 
+def test_a_hundred_thousand_frames_come_back_from_their_json(
+    make_report: MakeReport, tmp_path: Path
+) -> None:
+    report = make_report([2_000_000], frames=100_000, replicates=5, scenario="paced", full=True)
+    path = tmp_path / "report.json"
+    write_report(report, path)
+    assert Report.load(path) == report
+    assert max(map(len, path.read_text().splitlines())) > 100_000
+    assert len(path.read_text().splitlines()) < 1500
+
+
 def test_a_page_without_any_frame_is_still_a_page(make_report: MakeReport) -> None:
     report = make_report()
-    empty = dataclasses.replace(report.results[0], samples_ns={"latency": (), "age": ()})
-    page = html_text(dataclasses.replace(report, results=(empty,)))
+    nothing = dataclasses.replace(
+        report.results[0].replicates[0],
+        samples_ns={"at": (), "latency": (), "age": ()},
+        warmup_samples_ns={"at": (), "latency": (), "age": ()},
+        first_frame_ns=None,
+        evidence={"error": "out of memory"},
+    )
+    empty = dataclasses.replace(report.results[0], replicates=(nothing,))
+    broken = dataclasses.replace(report, results=(empty,))
+    page = html_text(broken)
     assert "Latency over time" not in page
+    assert "process 1 broke down: out of memory" in page
+    for write in WRITERS.values():
+        assert write(broken)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "said"),
+    [
+        ("single", "2 ms median per frame"),
+        ("paced", "At 100 frames a second, the median result is"),
+        ("offline", "500 frames a second with 2 lanes."),
+        ("server", "Holds 84 frames a second, arriving at random, with 99 in 100 answered"),
+    ],
+)
+def test_each_scenario_has_its_first_sentence(
+    make_report: MakeReport, scenario: str, said: str
+) -> None:
+    report = make_report(frames=50, scenario=scenario)
+    assert said.replace("2 ms", "2.00 ms") in lead(report)
+    assert said.split()[-1] in html_text(report)
+
+
+def test_the_first_sentence_says_which_of_several_is_faster_and_by_how_much(
+    make_report: MakeReport,
+) -> None:
+    turns = make_report([4_000_000], [3_000_000], frames=100)
+    assert lead(turns) == "model1 takes 25% less time per frame than model0."
+    apart = merge([make_report([4_000_000]), make_report([3_000_000])])
+    assert lead(apart) == "model0 (2) is the quickest: 3.00 ms median per frame."
+    nowhere = make_report(frames=50, scenario="server")
+    failed = dataclasses.replace(
+        nowhere.results[0], arrival={**nowhere.results[0].arrival, "rate": 0.0}
+    )
+    assert "No rate was found" in lead(dataclasses.replace(nowhere, results=(failed,)))
+
+
+def test_the_page_shows_what_the_report_holds(make_report: MakeReport) -> None:
+    paced = html_text(make_report(frames=200, scenario="paced", full=True))
+    for said in ("What waiting costs", "Energy", "123.4", "frame dropped", "the box throttled"):
+        assert said in paced
+    for said in ("conv_9", "of peak", "Evidence"):
+        assert said in paced
+    plain = html_text(make_report(frames=200))
+    for unsaid in ("What waiting costs", "Energy", "frame dropped", "the box throttled"):
+        assert unsaid not in plain
+    assert "Search for the highest rate" in html_text(make_report(scenario="server"))
+
+
+def test_the_picture_is_well_formed_has_both_schemes_and_loads_nothing(
+    make_report: MakeReport,
+) -> None:
+    report = named(make_report([2_000_000], [4_000_000], reasons=["hot"]), "<&>")
+    text = svg_text(report)
+    root = ET.fromstring(text)
+    assert "INVALID" in "".join(root.itertext()) and "<&>" in "".join(root.itertext())
+    assert "prefers-color-scheme: dark" in text
+    assert not re.search(r"url\(|@import|href|<image", text)
+    bars = [float(rect.attrib["width"]) for rect in root.iter(f"{SVG}rect")][1:]
+    assert bars == [55.0, 110.0]

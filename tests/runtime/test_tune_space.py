@@ -8,11 +8,11 @@ import pytest
 
 from edgeinfer.artifact import ModelFile
 from edgeinfer.errors import ProviderError, UsageError
+from edgeinfer.machine.energy import energy_nj
 from edgeinfer.measure import quantile_ratio
 from edgeinfer.model import LoadOptions
 from edgeinfer.plan import Variant
 from edgeinfer.tune import space as space_module
-from edgeinfer.tune.energy import energy_nj
 from edgeinfer.tune.space import Space, space
 
 FP32 = Variant(ModelFile(Path("/models/a.onnx"), "a" * 64, 1000), "", "fp32")

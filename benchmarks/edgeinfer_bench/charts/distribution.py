@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeinfer_bench.charts.axes import time_ticks, title
 from edgeinfer_bench.charts.frame import Tick, area, line, number, plot, series
 from edgeinfer_bench.charts.scale import Scale
-from edgeinfer_bench.charts.timeline import Latencies
+
+Latencies = Mapping[str, NDArray[np.int64]]
 
 _MIN_BINS, _MAX_BINS = 24, 96
+# More filled shapes over each other only make grey.
+_FILLED = 3
 # Points along a tail; ranks are thinned out evenly in their logarithm.
 _TAIL_POINTS = 240
 # As for quantiles: fewer frames than this beyond a point say little about it.
 _SURE = 10
 
 
-def histogram(latencies_ns: Latencies, x: Scale) -> str:
+def histogram(latencies_ns: Latencies, x: Scale, name: str = "latency") -> str:
     """Share of frames by latency, the same bins for all series.
 
     Args:
         latencies_ns: `(N,)` int64 nanoseconds by label.
         x: the axis of latencies, in nanoseconds.
+        name: what the values are.
     """
     bins = _bins(latencies_ns, x)
     edges = np.array([_value_at(x, index / bins) for index in range(bins + 1)])
@@ -35,18 +41,20 @@ def histogram(latencies_ns: Latencies, x: Scale) -> str:
         for at, value in enumerate(share.tolist()):
             steps += [(at / bins, y.at(value)), ((at + 1) / bins, y.at(value))]
         steps.append((1.0, 0.0))
-        shapes += [area(steps, f"fill {series(index)}"), line(steps, f"line thin {series(index)}")]
+        if len(shares) <= _FILLED:
+            shapes.append(area(steps, f"fill {series(index)}"))
+        shapes.append(line(steps, f"line thin {series(index)}"))
     return plot(
         shapes,
-        x_ticks=_latency_ticks(x),
+        x_ticks=time_ticks(x),
         y_ticks=[Tick(y.at(tick), f"{number(tick * 100)}%") for tick in y.ticks()],
-        x_title=_latency_title(x),
+        x_title=title(name, x),
         y_title="share of frames",
-        describe="Histogram of the latency: " + ", ".join(latencies_ns),
+        describe=f"Histogram of the {name}: " + ", ".join(latencies_ns),
     )
 
 
-def tail(latencies_ns: Latencies, x: Scale) -> str:
+def tail(latencies_ns: Latencies, x: Scale, name: str = "latency") -> str:
     """Share of frames that took longer than a latency, on a logarithmic axis.
 
     The last ten frames of a series are dotted: what lies there is chance.
@@ -62,15 +70,15 @@ def tail(latencies_ns: Latencies, x: Scale) -> str:
     powers = range(math.ceil(math.log10(max(2, most))))
     return plot(
         shapes,
-        x_ticks=_latency_ticks(x),
+        x_ticks=time_ticks(x),
         y_ticks=[
             Tick(y.at(10.0**-power), f"{number(100 * 10.0**-power)}%")
             for power in powers
             if 10.0**-power >= y.low
         ],
-        x_title=_latency_title(x),
+        x_title=title(name, x),
         y_title="frames that took longer",
-        describe="Share of frames slower than a latency: " + ", ".join(latencies_ns),
+        describe=f"Share of frames beyond a {name}: " + ", ".join(latencies_ns),
     )
 
 
@@ -104,11 +112,3 @@ def _tail_points(
     points = [(x.at(float(ordered[count - left])), y.at(left / count)) for left in beyond.tolist()]
     cut = int(np.searchsorted(-beyond, -_SURE, side="right"))
     return points[:cut] or points[:1], points[max(0, cut - 1) :]
-
-
-def _latency_ticks(x: Scale) -> list[Tick]:
-    return [Tick(x.at(tick), number(tick / 1e6)) for tick in x.ticks()]
-
-
-def _latency_title(x: Scale) -> str:
-    return "latency, ms, log scale" if x.log else "latency, ms"

@@ -19,6 +19,16 @@ class Tick:
     text: str
 
 
+@dataclass(frozen=True)
+class Label:
+    """A text inside the plot; its position goes from 0 to 1, y upwards."""
+
+    x: float
+    y: float
+    text: str
+    css: str = ""
+
+
 def plot(
     shapes: Sequence[str],
     *,
@@ -27,31 +37,50 @@ def plot(
     x_title: str,
     y_title: str,
     describe: str,
+    labels: Sequence[Label] = (),
+    css: str = "",
 ) -> str:
     """A plot as HTML.
 
     Args:
         shapes: SVG elements in units of 0 to 1000, y downwards.
         describe: what it shows, for those who cannot see it.
+        css: more classes of the plot.
     """
     grid = "".join(
         f'<path class="grid" d="M0 {_down(tick.at)}H{UNITS}"/>' for tick in y_ticks
     ) + "".join(f'<path class="grid faint" d="M{_right(tick.at)} 0V{UNITS}"/>' for tick in x_ticks)
-    y_labels = "".join(
-        f'<span class="y" style="top:{100 * (1 - tick.at):.2f}%">{escape(tick.text)}</span>'
-        for tick in y_ticks
+    texts = "".join(
+        [
+            *(_text("y", f"top:{100 * (1 - tick.at):.2f}%", tick.text) for tick in y_ticks),
+            *(_text(_x_css(tick), f"left:{100 * tick.at:.2f}%", tick.text) for tick in x_ticks),
+            *(_text(f"at {label.css}".strip(), _place(label), label.text) for label in labels),
+        ]
     )
-    x_labels = "".join(
-        f'<span class="x" style="left:{100 * tick.at:.2f}%">{escape(tick.text)}</span>'
-        for tick in x_ticks
-    )
+    below = f'<div class="x-title">{escape(x_title)}</div>' if x_title else ""
     return (
-        f'<div class="plot" role="img" aria-label="{escape(describe)}">'
+        f'<div class="{f"plot {css}".strip()}" role="img" aria-label="{escape(describe)}">'
         f'<div class="y-title">{escape(y_title)}</div><div class="area">'
         f'<svg viewBox="0 0 {UNITS} {UNITS}" preserveAspectRatio="none" aria-hidden="true">'
-        f"{grid}{''.join(shapes)}</svg>{y_labels}{x_labels}</div>"
-        f'<div class="x-title">{escape(x_title)}</div></div>'
+        f"{grid}{''.join(shapes)}</svg>{texts}</div>{below}</div>"
     )
+
+
+def _text(css: str, style: str, text: str) -> str:
+    return f'<span class="{css}" style="{style}">{escape(text)}</span>'
+
+
+def _x_css(tick: Tick) -> str:
+    """A label at the right edge ends there: centred, it would stand out of a phone's screen."""
+    return "x last" if tick.at > 0.97 else "x"
+
+
+def _place(label: Label) -> str:
+    """Grow towards the middle, so that no text leaves the plot."""
+    side = f"left:{100 * label.x:.2f}%"
+    if label.x > 0.5:
+        side = f"right:{100 * (1 - label.x):.2f}%"
+    return f"{side};bottom:{100 * label.y:.2f}%"
 
 
 def line(points: Sequence[tuple[float, float]], css: str) -> str:
@@ -62,6 +91,27 @@ def line(points: Sequence[tuple[float, float]], css: str) -> str:
 def area(points: Sequence[tuple[float, float]], css: str) -> str:
     """A closed, filled shape."""
     return f'<path class="{css}" d="M{_path(points)}Z"/>'
+
+
+def dots(points: Sequence[tuple[float, float]], css: str) -> str:
+    """Points: lines without length whose round ends the page gives a size."""
+    return f'<path class="{css}" d="{"".join(f"M{_right(x)} {_down(y)}h0" for x, y in points)}"/>'
+
+
+def span(left: float, right: float, css: str) -> str:
+    """A column from the bottom to the top."""
+    return area([(left, 0), (left, 1), (right, 1), (right, 0)], css)
+
+
+def rules(positions: Sequence[float], css: str, bottom: float = 0.0, top: float = 1.0) -> str:
+    """Upright lines at several places."""
+    drawn = "".join(f"M{_right(at)} {_down(bottom)}V{_down(top)}" for at in positions)
+    return f'<path class="{css}" d="{drawn}"/>'
+
+
+def level(y: float, css: str) -> str:
+    """A line from the left to the right."""
+    return f'<path class="{css}" d="M0 {_down(y)}H{UNITS}"/>'
 
 
 def _path(points: Sequence[tuple[float, float]]) -> str:

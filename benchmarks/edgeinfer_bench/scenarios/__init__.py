@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Protocol
 
 from edgeinfer_bench.options import BenchOptions
-from edgeinfer_bench.scenarios.single import measure_single
-from edgeinfer_bench.subject import Contender
+from edgeinfer_bench.scenarios.base import Part, Progress, Scenario
+from edgeinfer_bench.scenarios.offline import Offline
+from edgeinfer_bench.scenarios.paced import Paced
+from edgeinfer_bench.scenarios.server import Server
+from edgeinfer_bench.scenarios.single import Single
 
-Progress = Callable[[float], None]
-Clock = Callable[[], int]
+# A new one for every run: some remember between replicates what they found.
+SCENARIOS: Mapping[str, Callable[[BenchOptions], Scenario]] = MappingProxyType(
+    {"single": Single, "paced": Paced, "offline": Offline, "server": Server}
+)
 
-
-class Scenario(Protocol):
-    """Runs warmed-up contenders and lets each note its frames; returns the nanoseconds it took."""
-
-    def __call__(
-        self,
-        contenders: Sequence[Contender],
-        options: BenchOptions,
-        clock: Clock,
-        progress: Progress,
-        /,
-    ) -> int: ...
-
-
-SCENARIOS: Mapping[str, Scenario] = MappingProxyType({"single": measure_single})
+__all__ = ["SCENARIOS", "Part", "Progress", "Scenario"]

@@ -13,9 +13,16 @@ from edgeinfer_bench.writers.csv import csv_text
 from edgeinfer_bench.writers.html import check_html, html_text
 from edgeinfer_bench.writers.json import json_text
 from edgeinfer_bench.writers.markdown import markdown_text
+from edgeinfer_bench.writers.svg import svg_text
 
 WRITERS: Mapping[str, Callable[[Report], str]] = MappingProxyType(
-    {".json": json_text, ".csv": csv_text, ".md": markdown_text, ".html": html_text}
+    {
+        ".json": json_text,
+        ".csv": csv_text,
+        ".md": markdown_text,
+        ".html": html_text,
+        ".svg": svg_text,
+    }
 )
 
 

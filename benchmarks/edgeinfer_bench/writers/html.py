@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
 
-import numpy as np
-
 from edgeinfer.packages import need
-from edgeinfer.timing import format_ns, typical
+from edgeinfer.timing import STAGES
 from edgeinfer_bench import tables
-from edgeinfer_bench.charts import histogram, stage_stack, tail, timeline
+from edgeinfer_bench.charts import histogram, rate_search, stage_stack, tail, timeline
+from edgeinfer_bench.charts.axes import headline_samples, limit_ns, quantity, shared_scale
 from edgeinfer_bench.charts.frame import series
-from edgeinfer_bench.charts.scale import latency_scale
-from edgeinfer_bench.relative import relatives
+from edgeinfer_bench.charts.timeline import drops_at, laid_out, throttled_at
 from edgeinfer_bench.report import Report
+from edgeinfer_bench.result import BenchResult
+from edgeinfer_bench.tables.box import runs, throttled_spans
+from edgeinfer_bench.tables.table import parted
+from edgeinfer_bench.writers.lead import lead
 
-_TEMPLATE = "page.html.j2"
+# More results are a matrix: then one row each says more than one table each.
+_IN_DETAIL = 3
 
 
 def check_html() -> None:
@@ -35,69 +39,75 @@ def html_text(report: Report) -> str:
     Raises:
         MissingPackageError: if jinja2 is not installed.
     """
-    latencies = {
-        result.label: np.asarray(result.samples_ns["latency"], np.int64)
-        for result in report.results
-    }
-    measured = {label: values for label, values in latencies.items() if len(values)}
+    results = report.results
+    detailed = results[:_IN_DETAIL] if len(results) <= _IN_DETAIL else ()
+    measured = [result for result in results if result.frames]
     return str(
         _template().render(
             report=report,
-            lead=_lead(report),
-            headline=tables.headline(report),
-            ran=tables.ran(report),
-            stages=[(result.label, tables.stages(result)) for result in report.results],
-            start_up=tables.start_up(report),
-            sources=tables.sources(report),
-            placement=tables.placement(report),
-            environment=tables.environment(report),
-            evidence=tables.evidence(report),
-            series={result.label: series(at) for at, result in enumerate(report.results)},
-            charts=_charts(measured) if measured else None,
-            bars=stage_stack([(result.label, result.stage_means()) for result in report.results]),
+            style=_file("page.css"),
+            stages=(*STAGES, "other"),
+            lead=lead(report),
+            tables=tables,
+            series={result.label: series(at) for at, result in enumerate(results)},
+            detailed=detailed,
+            timelines=_timelines(report, measured),
+            shown=_shown(report, measured),
+            distribution=_distribution(measured),
+            searches=[
+                (result.label, chart, tables.trials(result))
+                for at, result in enumerate(results)
+                if (chart := rate_search(result, at))
+            ],
+            bars=stage_stack([(result.label, result.stage_means()) for result in measured]),
+            profiled=[result for result in detailed if result.operators is not None],
+            quantity=quantity(results),
         )
     )
 
 
 @cache
 def _template() -> Any:
-    text = resources.files("edgeinfer_bench.writers").joinpath(_TEMPLATE).read_text("utf-8")
     environment = need("jinja2").Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(text)
+    environment.filters["parted"] = parted
+    return environment.from_string(_file("page.html.j2"))
 
 
-def _charts(latencies: dict[str, Any]) -> dict[str, str]:
-    smallest = min(float(values.min()) for values in latencies.values())
-    usual = min(float(np.median(values)) for values in latencies.values())
-    largest = max(float(values.max()) for values in latencies.values())
-    y = latency_scale(smallest, usual, largest, from_zero=True)
-    x = latency_scale(smallest, usual, largest, from_zero=False)
+def _file(name: str) -> str:
+    return resources.files("edgeinfer_bench.writers").joinpath(name).read_text("utf-8")
+
+
+def _timelines(report: Report, measured: Sequence[BenchResult]) -> list[tuple[str, str]]:
+    """Label and plot of each result; a few share the axis of latency, each of many has its own."""
+    alike = len(measured) <= _IN_DETAIL
+    order = {result.label: at for at, result in enumerate(report.results)}
+    spans = _throttled(report)
+    plots = []
+    for result in measured:
+        y = shared_scale(measured if alike else [result], from_zero=True)
+        plots.append((result.label, timeline(result, y, spans, order[result.label])))
+    return plots
+
+
+def _throttled(report: Report) -> list[Sequence[int]]:
+    return [span for run in runs(report) for span in throttled_spans(run)]
+
+
+def _shown(report: Report, measured: Sequence[BenchResult]) -> dict[str, bool]:
+    """Which marks the timelines carry: a legend names only those."""
+    stretches = [laid_out(result) for result in measured]
     return {
-        "timeline": timeline(latencies, y),
-        "histogram": histogram(latencies, x),
-        "tail": tail(latencies, x),
+        "processes": any(len(each) > 1 for each in stretches),
+        "drops": any(drops_at(each) for each in stretches),
+        "throttled": any(throttled_at(each, _throttled(report)) for each in stretches),
+        "limit": any(limit_ns(result) for result in measured),
     }
 
 
-def _lead(report: Report) -> str:
-    """What the report says in one sentence."""
-    if len(report.results) == 1:
-        result = report.results[0]
-        word = "median" if result.latency_ns["p50"] is not None else "mean"
-        sentence = f"{format_ns(typical(result.latency_ns))} {word} per frame"
-        p99 = result.latency_ns["p99"]
-        return f"{sentence}, 99 in 100 within {format_ns(p99)}." if p99 else f"{sentence}."
-    said = []
-    for result, item in zip(report.results, relatives(report), strict=True):
-        if item is None:
-            continue
-        first = report.results[0].label
-        if not item.significant:
-            said.append(f"{result.label} and {first} take the same time, as far as can be told.")
-        else:
-            word = "less" if item.ratio < 1 else "more"
-            said.append(
-                f"{result.label} takes {abs(1 - item.ratio):.0%} {word} time per frame than "
-                f"{first}."
-            )
-    return " ".join(said)
+def _distribution(measured: Sequence[BenchResult]) -> dict[str, str] | None:
+    if not measured:
+        return None
+    x = shared_scale(measured, from_zero=False)
+    samples = {result.label: headline_samples(result) for result in measured}
+    name = quantity(measured)
+    return {"histogram": histogram(samples, x, name), "tail": tail(samples, x, name)}

@@ -1,0 +1,52 @@
+"""From a file and a source's name to an entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from edgeinfer_bench.subject import Entry, Subject
+
+if TYPE_CHECKING:
+    from edgeinfer.model import LoadOptions, Model
+    from edgeinfer.sources import Source
+
+SYNTHETIC = "synthetic"
+
+
+def entry_for(
+    path: Path,
+    source: str | None,
+    options: LoadOptions,
+    wrap: Callable[[Subject], Subject] | None = None,
+    label: str | None = None,
+) -> Entry:
+    """An entry that opens an ONNX file with edgeinfer.
+
+    Args:
+        source: what `edgeinfer.open_source` takes; None: synthetic frames of the size that the
+            model's spec asks for.
+        wrap: put between the harness and the model.
+    """
+
+    def open_subject() -> Subject:
+        from edgeinfer.model import open_model
+
+        model = cast(Subject, open_model(path, options))
+        return model if wrap is None else wrap(model)
+
+    return Entry(
+        label or path.stem, open_subject, lambda model: _frames(cast("Model", model), source)
+    )
+
+
+def _frames(model: Model, source: str | None) -> Source:
+    from edgeinfer.sources import RandomArrays, open_source
+
+    text = SYNTHETIC if source is None else source
+    first = model.spec.inputs[0] if model.spec.inputs else None
+    if text == SYNTHETIC and (first is None or first.kind == "tensor"):
+        return RandomArrays(model.given_inputs)
+    size_wh = None if first is None or first.size_hw is None else first.size_hw[::-1]
+    return open_source(text, size_wh=size_wh, inputs=model.given_inputs)

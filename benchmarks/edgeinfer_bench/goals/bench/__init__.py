@@ -1,0 +1,1 @@
+"""What the benchmark promises about itself: `python -m edgeinfer_bench.goals.bench`."""

@@ -1,0 +1,156 @@
+"""Random arrivals (Poisson), and the highest rate at which 99 in 100 are answered in time.
+
+The rate is sought in the first process by bisection and measured in all of them. A rate passes
+where so few of its frames are late that the true share is below 1% with 95% confidence, as in the
+early stopping of MLPerf LoadGen (https://arxiv.org/abs/1911.02549, section III-D): else a lucky
+trial would end as a promise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from edgeinfer_bench.bout import Bout
+from edgeinfer_bench.options import DEFAULT_FRAMES, BenchOptions
+from edgeinfer_bench.order import Order, Turn
+from edgeinfer_bench.scenarios.base import Part, Progress, within
+
+QUANTILE = 0.99
+_REFERENCE = Order(frames=50, duration_ns=2_000_000_000)
+_DEFAULT_FACTOR = 3.0
+_TRIALS = 8
+# Rates that differ by less are the same to a user.
+_FINE = 1.03
+_CONFIDENCE = 0.95
+# The search may use up most of the time, the measurement of what it found the rest.
+_SEARCH_SHARE = 0.75
+
+
+@dataclass
+class _Search:
+    """What was tried for one model."""
+
+    target_ns: int
+    low: float
+    high: float
+    trials: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def over(self) -> bool:
+        return len(self.trials) >= _TRIALS or (self.low > 0 and self.high / self.low < _FINE)
+
+    def next_rate(self) -> float:
+        """Half-way; where nothing has held yet, half of what did not."""
+        return math.sqrt(self.low * self.high) if self.low else self.high / 2
+
+
+class Server:
+    """Open loop with random arrivals."""
+
+    def __init__(self, options: BenchOptions) -> None:
+        self._options = options
+        self._found: dict[str, _Search] = {}
+        self._seed = 0
+
+    def measure(self, bouts: Sequence[Bout], part: Part, progress: Progress, /) -> None:
+        for number, bout in enumerate(bouts):
+            if bout.label not in self._found:
+                self._search(bout, within(progress, number, len(bouts)))
+            search = self._found[bout.label]
+            if search.low and not bout.over:
+                bout.measure(self._order(search.low, part.frames, part.duration_ns))
+        progress(1.0)
+
+    def _search(self, bout: Bout, progress: Progress) -> None:
+        bout.reference = bout.try_order(_REFERENCE)
+        taken = [value for value in bout.reference.samples_ns.get("latency", ()) if value]
+        usual = median(taken or [10_000_000])
+        target = self._options.target_ms
+        target_ns = _DEFAULT_FACTOR * usual if target is None else target * 1e6
+        # More than the lanes can do without a pause cannot be held for long.
+        search = _Search(round(target_ns), 0.0, 1e9 / usual * bout.know.lanes)
+        self._found[bout.label] = search
+        while not search.over and not bout.over:
+            rate = search.next_rate()
+            frames = DEFAULT_FRAMES if self._options.frames is None else self._options.frames
+            most = allowed(frames)
+            turn = bout.try_order(self._order(rate, frames, None, search.target_ns, most))
+            held = judge_trial(turn, search.target_ns)
+            search.low, search.high = (rate, search.high) if held else (search.low, rate)
+            search.trials.append(_trial(rate, turn, search.target_ns, held))
+            progress(len(search.trials) / _TRIALS * _SEARCH_SHARE)
+
+    def _order(
+        self,
+        rate: float,
+        frames: int | None,
+        duration_ns: int | None,
+        limit_ns: int | None = None,
+        most: int = 0,
+    ) -> Order:
+        self._seed += 1
+        return Order(
+            kind="open-loop",
+            frames=frames,
+            duration_ns=duration_ns,
+            interval_ns=round(1e9 / rate),
+            seed=self._seed,
+            give_up_over_ns=limit_ns,
+            give_up_after=most,
+        )
+
+    def arrival(self, label: str, lanes: int, /) -> Mapping[str, Any]:
+        search = self._found.get(label)
+        if search is None:
+            return {"lanes": lanes}
+        return {
+            "rate": search.low,
+            "rate_failed": search.high,
+            "target_ns": search.target_ns,
+            "quantile": QUANTILE,
+            "lanes": lanes,
+            "trials": search.trials,
+        }
+
+
+def allowed(frames: int) -> int:
+    """The most late frames of so many that leave the true share below 1% with 95% confidence;
+    -1 where even none would not (fewer than 299 frames)."""
+    share, total, count = 1 - QUANTILE, 0.0, -1
+    for late in range(frames + 1):
+        total += math.exp(
+            math.lgamma(frames + 1)
+            - math.lgamma(late + 1)
+            - math.lgamma(frames - late + 1)
+            + late * math.log(share)
+            + (frames - late) * math.log1p(-share)
+        )
+        if total > 1 - _CONFIDENCE:
+            break
+        count = late
+    return count
+
+
+def judge_trial(turn: Turn, target_ns: int) -> bool:
+    """Whether so few frames were late that the rate holds."""
+    return turn.error is None and _late(turn, target_ns) <= allowed(turn.frames)
+
+
+def _late(turn: Turn, target_ns: int) -> int:
+    return sum(1 for age in turn.samples_ns.get("age", ()) if age is not None and age > target_ns)
+
+
+def _trial(rate: float, turn: Turn, target_ns: int, held: bool) -> dict[str, Any]:
+    ages = sorted(age for age in turn.samples_ns.get("age", ()) if age is not None)
+    at = math.ceil(QUANTILE * len(ages)) - 1
+    return {
+        "rate": rate,
+        "frames": turn.frames,
+        "late": _late(turn, target_ns),
+        "age_p99_ns": ages[at] if len(ages) >= DEFAULT_FRAMES else None,
+        "held": held,
+    }

@@ -1,0 +1,120 @@
+"""What a report says in one or two sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from edgeinfer.timing import format_ns, typical
+from edgeinfer_bench.relative import relatives
+from edgeinfer_bench.report import Report
+from edgeinfer_bench.result import BenchResult
+from edgeinfer_bench.tables.table import share
+
+
+def lead(report: Report) -> str:
+    """The answer that a reader came for; empty where no frame was measured."""
+    if not any(result.frames for result in report.results):
+        return ""
+    if len(report.results) == 1:
+        result = report.results[0]
+        return _OF_SCENARIO.get(result.scenario, _single)(result)
+    return _compared(report) or _best(report)
+
+
+def _single(result: BenchResult) -> str:
+    median = result.latency_ns["p50"] is not None
+    sentence = f"{format_ns(typical(result.latency_ns))} {'median' if median else 'mean'} per frame"
+    return f"{sentence}{_tail(result)}."
+
+
+def _tail(result: BenchResult) -> str:
+    p99 = result.headline_ns["p99"]
+    return f", 99 in 100 within {format_ns(p99)}" if p99 else ""
+
+
+def _paced(result: BenchResult) -> str:
+    fps, streams = result.arrival.get("fps"), result.arrival.get("streams") or 1
+    cameras = f"{streams} streams of " if streams > 1 else ""
+    begin = f"At {cameras}{fps:g} frames a second, the" if fps else "The"
+    word = "mean" if result.age_ns["p50"] is None else "median"
+    sentence = f"{begin} {word} result is {format_ns(typical(result.age_ns))} old{_tail(result)}"
+    offered = sum(replicate.offered for replicate in result.replicates)
+    lost = f"{share(result.dropped, offered)} of the frames were dropped"
+    if not result.dropped:
+        lost = "no frame was dropped"
+    if result.missed is None:
+        return f"{sentence}; {lost}."
+    late = f"{share(result.missed, result.frames)} of the results were late"
+    return f"{sentence}; {late if result.missed else 'none was late'}, {lost}."
+
+
+def _offline(result: BenchResult) -> str:
+    lanes = result.arrival.get("lanes")
+    by = f" with {lanes} lane{'s' * (lanes > 1)}" if lanes else ""
+    return f"{result.fps:,.4g} frames a second{by}."
+
+
+def _server(result: BenchResult) -> str:
+    rate, target = result.arrival.get("rate"), result.arrival.get("target_ns")
+    if not rate:
+        return f"No rate was found at which 99 in 100 frames are answered within {_ms(target)}."
+    percent = 100 * float(result.arrival.get("quantile") or 0.99)
+    return (
+        f"Holds {rate:,.4g} frames a second, arriving at random, with {percent:g} in 100 answered "
+        f"within {_ms(target)}."
+    )
+
+
+_OF_SCENARIO: Mapping[str, Callable[[BenchResult], str]] = {
+    "paced": _paced,
+    "offline": _offline,
+    "server": _server,
+}
+
+
+def _ms(value_ns: int | None) -> str:
+    return "the target" if value_ns is None else f"{value_ns / 1e6:.4g} ms"
+
+
+def _compared(report: Report) -> str:
+    """How those that ran in turns with the first differ from it."""
+    first = report.results[0].label
+    said = []
+    for result, ratio in zip(report.results, relatives(report), strict=True):
+        if ratio is None:
+            continue
+        if not ratio.significant:
+            said.append(f"{result.label} and {first} take the same time, as far as can be told.")
+        else:
+            word = "less" if ratio.ratio < 1 else "more"
+            said.append(
+                f"{result.label} takes {_part(ratio.ratio)} {word} time per frame than {first}."
+            )
+    return " ".join(said[:3])
+
+
+def _part(ratio: float) -> str:
+    """How far from equal, with two digits that mean something."""
+    return f"{100 * abs(1 - ratio):.2g}%" if abs(1 - ratio) < 0.995 else f"{ratio - 1:.2g} times"
+
+
+def _best(report: Report) -> str:
+    """The quickest of models that ran apart; of scenarios, each for itself."""
+    if len({result.scenario for result in report.results}) > 1:
+        return ""
+    if report.results[0].scenario in ("offline", "server"):
+        best = max(report.results, key=_throughput)
+        return f"{best.label} does most: {_throughput(best):,.4g} frames a second."
+    best = min(
+        (result for result in report.results if result.frames),
+        key=lambda result: typical(result.headline_ns) or 0,
+    )
+    what = "result" if best.headline == "age" else "frame"
+    time = format_ns(typical(best.headline_ns))
+    return f"{best.label} is the quickest: {time} median per {what}{_tail(best)}."
+
+
+def _throughput(result: BenchResult) -> float:
+    if result.scenario == "server":
+        return float(result.arrival.get("rate") or 0)
+    return result.fps
