@@ -11,10 +11,10 @@ from edgeinfer.lazy import exports
 
 if TYPE_CHECKING:
     from edgeinfer_bench.api import bench, bench_many
-    from edgeinfer_bench.compare import Comparison, compare
+    from edgeinfer_bench.comparison import Comparison, compare
     from edgeinfer_bench.harness import Interrupted
     from edgeinfer_bench.options import BenchOptions
-    from edgeinfer_bench.report import Report
+    from edgeinfer_bench.report import Report, merge
     from edgeinfer_bench.result import BenchResult
     from edgeinfer_bench.tables import summary_table
     from edgeinfer_bench.validity import Validity
@@ -31,6 +31,7 @@ __all__ = [
     "bench_many",
     "check_report_path",
     "compare",
+    "merge",
     "summary_table",
     "write_report",
 ]
@@ -40,13 +41,14 @@ _HOMES = {
     "BenchResult": "edgeinfer_bench.result",
     "Report": "edgeinfer_bench.report",
     "Validity": "edgeinfer_bench.validity",
-    "Comparison": "edgeinfer_bench.compare",
+    "Comparison": "edgeinfer_bench.comparison",
     "Interrupted": "edgeinfer_bench.harness",
     "bench": "edgeinfer_bench.api",
     "bench_many": "edgeinfer_bench.api",
-    "compare": "edgeinfer_bench.compare",
+    "compare": "edgeinfer_bench.comparison",
     "check_report_path": "edgeinfer_bench.writers",
     "summary_table": "edgeinfer_bench.tables",
+    "merge": "edgeinfer_bench.report",
     "write_report": "edgeinfer_bench.writers",
 }
 

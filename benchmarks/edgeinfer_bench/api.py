@@ -164,6 +164,12 @@ def bench_cells(
         *(_contestant(cell, text, chosen, operators, most_frames) for cell in cells),
         *others,
     ]
+    # A model may be called like a peer, and a peer may take part with two interpreters.
+    labels = unique([contestant.label for contestant in contestants])
+    contestants = [
+        dataclasses.replace(contestant, label=label)
+        for contestant, label in zip(contestants, labels, strict=True)
+    ]
     return run(contestants, chosen, command=command, notes=notes, progress=progress)
 
 

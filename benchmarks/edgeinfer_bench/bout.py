@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from edgeinfer.errors import EdgeInferError
@@ -12,7 +11,6 @@ from edgeinfer_bench.recorder import Samples
 from edgeinfer_bench.replicate import Replicate
 from edgeinfer_bench.rig import Closing, Opened, Process
 
-Clock = Callable[[], int]
 _EMPTY: Samples = {"at": (), "latency": (), "age": ()}
 
 
@@ -22,14 +20,12 @@ class Bout:
 
     Attributes:
         label: of the model.
-        index: of the replicate, from 0.
         turns: what counts. reference: frames back to back, taken before those.
         error: why it stopped before its time.
         periods: from when to when it measured, on the box's clock.
     """
 
     label: str
-    index: int
     process: Process
     opened: Opened | None = None
     closing: Closing | None = None

@@ -17,7 +17,7 @@ from edgeinfer_bench.boxstate import BoxState, look
 from edgeinfer_bench.boxwatch import BoxWatch
 from edgeinfer_bench.options import DEFAULT_DURATION_S, BenchOptions
 from edgeinfer_bench.report import Report, now_iso
-from edgeinfer_bench.result import BenchResult
+from edgeinfer_bench.result import MODEL_KEYS, BenchResult
 from edgeinfer_bench.rig import Process
 from edgeinfer_bench.scenarios import SCENARIOS, Part, Progress, Scenario
 from edgeinfer_bench.scenarios.base import block_of, within
@@ -26,7 +26,7 @@ from edgeinfer_bench.versions import versions
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C during a run that has something to report.
+    """Ctrl-C, or SIGTERM, during a run that has something to report; its cause says which.
 
     Attributes:
         report: what was measured until then, marked INVALID.
@@ -63,37 +63,60 @@ class _Run:
     bouts: dict[str, list[Bout]] = field(default_factory=dict)
     operators: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     block: int | None = None
+    broken: list[str] = field(default_factory=list)
 
     def replicate(self, part: Part, progress: Progress) -> bool:
         """One fresh process of each model; False where one of them broke down.
 
+        Of several models, those that cannot be opened the first time are left out.
+
         Raises:
-            EdgeInferError: if a model cannot be opened, or fails before its first frame.
+            EdgeInferError: if no model can be opened the first time.
         """
         with contextlib.ExitStack() as stack:
-            bouts = []
-            for contestant in self.contestants:
-                process = contestant.start()
-                stack.callback(process.close)
-                bout = Bout(contestant.label, part.index, process)
-                bout.open()
-                bouts.append(bout)
-                self.bouts.setdefault(contestant.label, []).append(bout)
-            if len(bouts) > 1 and self.block is None:
-                self.block = block_of(bouts, self.options)
-            self.scenario.measure(bouts, part, progress)
-            for bout in bouts:
+            bouts = [self._opened(one, part, stack) for one in self.contestants]
+            whole = [bout for bout in bouts if bout is not None]
+            if part.index == 0:
+                self.contestants = [
+                    one for one, bout in zip(self.contestants, bouts, strict=True) if bout
+                ]
+            elif len(whole) < len(bouts):
+                return False
+            for bout in whole:
+                self.bouts.setdefault(bout.label, []).append(bout)
+            if len(whole) > 1 and self.block is None:
+                self.block = block_of(whole, self.options)
+            self.scenario.measure(whole, part, progress)
+            for bout in whole:
                 bout.finish()
-        return not any(bout.over for bout in bouts)
+        return not any(bout.over for bout in whole)
 
-    def report(self, command: str, interrupted: bool = False) -> Report:
+    def _opened(
+        self, contestant: Contestant, part: Part, stack: contextlib.ExitStack
+    ) -> Bout | None:
+        """A process with the model open; None where that fails, and there are others."""
+        process = contestant.start()
+        stack.callback(process.close)
+        bout = Bout(contestant.label, process)
+        try:
+            bout.open()
+        except EdgeInferError as error:
+            alone = part.index == 0 and len(self.broken) + 1 == len(self.contestants)
+            if alone or isinstance(error, UsageError):
+                raise
+            which = "it" if part.index == 0 else f"process {part.index + 1}"
+            self.broken.append(f"{bout.label}: {which} could not be opened: {error}")
+            return None
+        return bout
+
+    def report(self, command: str) -> Report:
         """Everything that was measured."""
         samples = self.watch.samples
-        results = [self._result(one.label) for one in self.contestants if self.bouts.get(one.label)]
+        results = [self._result(one.label) for one in self.contestants if one.label in self.bouts]
         periods = [
             period for bouts in self.bouts.values() for bout in bouts for period in bout.periods
         ]
-        validity = judge(results, samples, periods, interrupted)
+        validity = judge(results, samples, periods, self.broken)
         read = _plain({"evidence": validity.evidence, "machine": this_machine().to_dict()})
         return Report(
             command,
@@ -105,7 +128,7 @@ class _Run:
         )
 
     def _result(self, label: str) -> BenchResult:
-        bouts = [bout for bout in self.bouts[label] if bout.opened is not None]
+        bouts = self.bouts[label]
         last = bouts[-1]
         about = last.know.about if last.closing is None else last.closing.about
         source = last.know.source if last.closing is None else last.closing.source
@@ -116,7 +139,7 @@ class _Run:
         return BenchResult(
             label=label,
             scenario=self.options.scenario,
-            about=_plain({**about, "flags": list(flags)}),
+            about=_plain({**{key: about.get(key) for key in MODEL_KEYS}, "flags": list(flags)}),
             replicates=tuple(bout.replicate() for bout in bouts),
             source=_plain(source),
             block=self.block,
@@ -159,7 +182,7 @@ def run(
     Raises:
         UsageError: if there is nothing to measure.
         EdgeInferError: if a model or a source cannot be opened.
-        Interrupted: for Ctrl-C, with the report of what was measured before.
+        Interrupted: for Ctrl-C or SIGTERM, with the report of what was measured before.
     """
     if not contestants:
         raise UsageError("There is no model to measure.")
@@ -179,9 +202,10 @@ def run(
                 if not whole:
                     break
         _add_operators(state)
-    except KeyboardInterrupt as stopped:
+    except (KeyboardInterrupt, SystemExit) as stopped:
         if any(bout.turns for bouts in state.bouts.values() for bout in bouts):
-            raise Interrupted(state.report(command, interrupted=True)) from stopped
+            state.broken.append("The run was interrupted: this is what was measured until then.")
+            raise Interrupted(state.report(command)) from stopped
         raise
     tell(1.0)
     return state.report(command)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeinfer.artifact import ModelFile, open_model_file
 from edgeinfer.errors import UsageError, suggest
 from edgeinfer.sniff import is_model
 from edgeinfer_bench.api import Cell
@@ -43,7 +44,8 @@ def cells_of(
 ) -> list[Cell]:
     """A cell for each model, provider and precision, labelled by what differs.
 
-    Stored plans stay unused where there are several: one could run the same for all of them.
+    Stored plans stay unused where there are several cells or a precision is named: one could run
+    the same file for all of them.
 
     Args:
         providers: as ``--provider`` takes them; none: as the options say.
@@ -51,11 +53,13 @@ def cells_of(
 
     Raises:
         UsageError: for a precision that a model has no variant of, or too many cells.
+        ModelFileError: if a file is missing or no model: before anything is measured.
     """
+    known = {model: open_model_file(model) for model in dict.fromkeys(models)}
     files = [
         (model, path, name)
         for model in models
-        for path, name in (_variants(model, options, precisions) or [(model, "")])
+        for path, name in (_variants(known[model], options, precisions) or [(model, "")])
     ]
     names = list(dict.fromkeys(providers)) or [options.provider]
     count = len(files) * len(names)
@@ -68,7 +72,8 @@ def cells_of(
             for provider in names
         ]
     )
-    alone = dataclasses.replace(options, use_plan=options.use_plan and count == 1)
+    use_plan = options.use_plan and count == 1 and not precisions
+    alone = dataclasses.replace(options, use_plan=use_plan)
     opened = [
         (path, dataclasses.replace(alone, provider=provider))
         for _, path, _ in files
@@ -80,21 +85,20 @@ def cells_of(
 
 
 def _variants(
-    model: Path, options: LoadOptions, precisions: Sequence[str]
+    model: ModelFile, options: LoadOptions, precisions: Sequence[str]
 ) -> list[tuple[Path, str]]:
     """The files of a model in these precisions."""
     if not precisions:
         return []
-    from edgeinfer.artifact import open_model_file
     from edgeinfer.plan import find_variants
 
     found: dict[str, Path] = {}
-    for variant in find_variants(open_model_file(model), options.variants):
+    for variant in find_variants(model, options.variants):
         found.setdefault(variant.precision or "fp32", variant.file.path)
     missing = [name for name in precisions if name not in found]
     if missing:
         raise UsageError(
-            f"{model} has no variant in {missing[0]}. {suggest(missing[0], found)} Export one from "
-            f"it, or name its file with --variant."
+            f"{model.path} has no variant in {missing[0]}. {suggest(missing[0], found)} Export one "
+            f"from it, or name its file with --variant."
         )
     return [(found[name], name) for name in dict.fromkeys(precisions)]

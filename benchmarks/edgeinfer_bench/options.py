@@ -98,7 +98,7 @@ class BenchOptions:
             "target_ms": ("server",),
         }
         for name, scenarios in belongs.items():
-            given = getattr(self, name) not in (None, 1)
+            given = getattr(self, name) != (1 if name == "streams" else None)
             if given and self.scenario not in scenarios:
                 raise UsageError(
                     f"{name} is for the scenario {' or '.join(scenarios)}, and this is "

@@ -21,6 +21,8 @@ from edgeinfer_bench.stats import RESAMPLES, Values, expanded
 
 # Below this many rounds an interval says nothing.
 _MIN_ROUNDS = 5
+# Of two or three pairs, one in ten differs as much by chance.
+_MIN_PROCESSES = 4
 # Models whose times differ by less are the same to a user; where things lie in memory does more.
 SAME = 0.01
 
@@ -42,8 +44,10 @@ class Versus:
 
     @property
     def significant(self) -> bool:
-        """Whether the two differ: the interval leaves out 1, and the ratio is off by 1% or more."""
-        return not self.low <= 1.0 <= self.high and abs(self.ratio - 1) >= SAME
+        """Whether the two differ: the interval leaves out 1, the ratio is off by 1% or more, and
+        there are processes enough to know how one differs from the next."""
+        apart = not self.low <= 1.0 <= self.high and abs(self.ratio - 1) >= SAME
+        return apart and self.processes >= _MIN_PROCESSES
 
     @property
     def verdict(self) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from edgeinfer.errors import ReportError
+from edgeinfer.errors import ReportError, UsageError
+from edgeinfer.machine import Machine
 from edgeinfer_bench.result import BenchResult
 from edgeinfer_bench.validity import Validity
 
@@ -69,7 +70,7 @@ class Report:
         return Report(
             command=str(data["command"]),
             created=str(data["created"]),
-            machine=dict(data["machine"]),
+            machine=_machine(data["machine"]),
             versions=dict(data["versions"]),
             validity=Validity(
                 tuple(validity["reasons"]), tuple(validity["notes"]), dict(validity["evidence"])
@@ -95,9 +96,16 @@ class Report:
             )
         try:
             return Report.from_dict(data)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             what = f"lacks {error}" if isinstance(error, KeyError) else f"is damaged ({error})"
             raise ReportError(f"The report {path} {what}: measure again.") from error
+
+
+def _machine(data: Any) -> dict[str, Any]:
+    """A machine's description that `compare` can read; errors as of `Report.from_dict`."""
+    if type(Machine.from_dict(data).memory_bytes) is not int:
+        raise TypeError("memory_bytes is no whole number")
+    return dict(data)
 
 
 def _read_json(path: Path) -> Any:
@@ -117,6 +125,61 @@ def _read_json(path: Path) -> Any:
 def now_iso() -> str:
     """The time of day in UTC, to the second."""
     return datetime.now(timezone.utc).replace(microsecond=0).isoformat()
+
+
+def merge(reports: Sequence[Report]) -> Report:
+    """Put the results of several runs on one page.
+
+    They share a table and plots, nothing more: runs that were not interleaved saw the box in other
+    moods, so no ratio between them is stated.
+
+    Raises:
+        UsageError: if there are none, or they come from other machines or versions.
+    """
+    if not reports:
+        raise UsageError("There is no report to merge.")
+    first = reports[0]
+    for other in reports[1:]:
+        for what, ours, theirs in (
+            ("machine", first.machine, other.machine),
+            ("versions", first.versions, other.versions),
+        ):
+            if ours != theirs:
+                raise UsageError(
+                    f"The reports differ in {what} ({_differing(ours, theirs)}): they cannot share "
+                    f"a page; measure all models on one box."
+                )
+    labels = unique([result.label for report in reports for result in report.results])
+    results = [result for report in reports for result in report.results]
+    return Report(
+        command="\n".join(dict.fromkeys(report.command for report in reports)),
+        created=max(report.created for report in reports),
+        machine=first.machine,
+        versions=first.versions,
+        validity=_merged_validity(reports),
+        results=tuple(
+            # Turns of different runs are no pairs.
+            replace(result, label=label, block=result.block if len(reports) == 1 else None)
+            for result, label in zip(results, labels, strict=True)
+        ),
+    )
+
+
+def _merged_validity(reports: Sequence[Report]) -> Validity:
+    """Everything that speaks against one of the runs speaks against the page."""
+    if len(reports) == 1:
+        return reports[0].validity
+    parts = [report.validity for report in reports]
+    return Validity(
+        tuple(dict.fromkeys(reason for part in parts for reason in part.reasons)),
+        tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+        {"runs": [dict(part.evidence) for part in parts]},
+    )
+
+
+def _differing(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+    keys = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
+    return ", ".join(f"{key}: {ours.get(key)} and {theirs.get(key)}" for key in keys[:3])
 
 
 def unique(labels: Sequence[str]) -> list[str]:

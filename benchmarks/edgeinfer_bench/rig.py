@@ -116,9 +116,9 @@ class Rig:
             about = model.summary()
             count = max(1, int((about.get("plan") or {}).get("sessions", 1)))
             lanes = [model.lane() for _ in range(1 if model.spec.carries else count)]
-            for lane in lanes:
-                stack.callback(lane.close)
-            self._bench = Bench(model, feed, lanes, self._clock, self._wait_until)
+            bench = Bench(model, feed, lanes, self._clock, self._wait_until)
+            stack.callback(bench.close)
+            self._bench = bench
             warm = Recorder(self._warmup)
             calm = self._warm_up(self._bench, warm)
             self._stack = stack.pop_all()

@@ -130,7 +130,10 @@ def expanded(value: float, drawn: Values, processes: int) -> Interval:
     low, high = np.quantile(drawn, [0.025, 0.975])
     factor = 1.0
     if processes > 1:
-        factor = math.sqrt(processes / (processes - 1)) * student(processes - 1) / _NORMAL
+        # Two or three say next to nothing, as a report of them notes; ten times the width says
+        # no more.
+        count = max(processes, MIN_PROCESSES)
+        factor = math.sqrt(count / (count - 1)) * student(count - 1) / _NORMAL
     return (
         float(min(value, value - factor * (value - low))),
         float(max(value, value + factor * (high - value))),

@@ -25,8 +25,11 @@ class _Lane:
     def __init__(self, lane: Stream) -> None:
         self._lane = lane
 
-    def predict(self, frame: Frame, /) -> Result[Payload]:
-        return self.change(self._lane.predict(frame))
+    def predict(self, frame: Frame, /, *more: Any) -> Result[Payload]:
+        return self.change(self._lane.predict(frame, *more))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lane, name)
 
     def change(self, result: Result[Payload]) -> Result[Payload]:
         return result

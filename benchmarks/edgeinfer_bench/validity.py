@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
 from edgeinfer_bench.boxstate import BoxState
 from edgeinfer_bench.boxverdict import judge_box, throttled_spans
 from edgeinfer_bench.probe import from_cache
 from edgeinfer_bench.result import BenchResult
-from edgeinfer_bench.scenarios.server import QUANTILE, allowed
+from edgeinfer_bench.scenarios.server import QUANTILE
 from edgeinfer_bench.stats import MIN_PROCESSES, statable
 from edgeinfer_bench.warmup import still_warming
 
@@ -19,8 +19,10 @@ VALID = "VALID"
 INVALID = "INVALID"
 # The fewest samples whose median may be stated: n (1 - q) >= 10.
 _MIN_FRAMES = 20
-# As DESIGN has it for MLPerf's tail: a server's promise takes a statable 99th percentile.
+# A rate that answers less than this share of what arrives is not held.
 _KEPT_UP = 0.98
+# Late frames come in groups: up to twice the share of a server's target is chance.
+_SURELY_LATE = 2.0
 
 
 @dataclass(frozen=True)
@@ -54,18 +56,17 @@ def judge(
     results: Sequence[BenchResult],
     samples: Sequence[tuple[int, BoxState]],
     periods: Sequence[tuple[int, int]],
-    interrupted: bool = False,
+    broken: Sequence[str] = (),
 ) -> Validity:
     """Judge a run by what the box did meanwhile and by what the models did.
 
     Args:
         samples: the state of the box at moments of its clock.
         periods: from when to when something was measured.
+        broken: why the run ended before its time.
     """
     box = judge_box(samples, periods)
-    reasons, notes = list(box.reasons), list(box.notes)
-    if interrupted:
-        reasons.insert(0, "The run was interrupted: this is what was measured until then.")
+    reasons, notes = [*broken, *box.reasons], list(box.notes)
     for result in results:
         for check in _REASONS:
             text = check(result)
@@ -167,14 +168,26 @@ def _behind(result: BenchResult) -> str | None:
     if result.scenario != "paced" or arrival.get("policy") != "all":
         return None
     wanted = float(arrival["fps"]) * int(arrival["streams"])
-    ages = [value for item in result.replicates[:1] for value in item.column("age")]
-    grew = len(ages) >= _MIN_FRAMES and ages[-1] > 2 * ages[len(ages) // 2] > 4 * ages[0]
-    if result.fps >= _KEPT_UP * wanted or not grew:
+    ages = result.replicates[0].column("age")
+    if result.fps >= _KEPT_UP * wanted or not _grew(ages):
         return None
     return (
         f"the box cannot hold {wanted:g} frames/s: it answered {result.fps:.1f}, and the queue "
         f"grew to the end. Lower --fps, or let it drop frames with --policy latest."
     )
+
+
+def _grew(ages_ns: Sequence[int]) -> bool:
+    """Whether ages rose from the first tenth to the middle, and from there on: a queue that grows
+    evenly doubles on the second half of its way."""
+    tenth = len(ages_ns) // 10
+    if len(ages_ns) < _MIN_FRAMES:
+        return False
+    half = len(ages_ns) // 2
+    first, middle, last = (
+        median(part) for part in (ages_ns[:tenth], ages_ns[half:][:tenth], ages_ns[-tenth:])
+    )
+    return middle > 2 * first and last > 1.5 * middle
 
 
 def _not_served(result: BenchResult) -> str | None:
@@ -188,13 +201,18 @@ def _not_served(result: BenchResult) -> str | None:
             f"the 99th percentile takes 1,000 frames, and {result.frames:,} were measured: give "
             f"--frames 1000 or more."
         )
-    late = sum(1 for age in result.samples_ns["age"] if age is not None and age > target)
-    if late > max(allowed(result.frames), math.floor((1 - QUANTILE) * result.frames)):
-        return (
-            f"the rate that was found did not hold: {late:,} of {result.frames:,} frames were "
-            f"late. Measure again on a quieter box, or for longer."
-        )
-    return None
+    late = _late(result)
+    if late <= _SURELY_LATE * (1 - QUANTILE) * result.frames:
+        return None
+    return (
+        f"the rate that was found did not hold: {late:,} of {result.frames:,} frames were late. "
+        f"Measure again on a quieter box, or for longer."
+    )
+
+
+def _late(result: BenchResult) -> int:
+    target = result.arrival["target_ns"]
+    return sum(1 for age in result.samples_ns["age"] if age is not None and age > target)
 
 
 _REASONS: tuple[Callable[[BenchResult], str | None], ...] = (
@@ -251,6 +269,18 @@ def _about_warmup(result: BenchResult) -> list[str]:
     return notes
 
 
+def _about_rate(result: BenchResult) -> list[str]:
+    if result.scenario != "server" or not result.arrival.get("rate"):
+        return []
+    late = _late(result)
+    if late <= (1 - QUANTILE) * result.frames:
+        return []
+    return [
+        f"{late:,} of {result.frames:,} frames were late at the rate that was found, which is a "
+        f"little above it: late frames come in groups, and a search has luck, too."
+    ]
+
+
 def _about_processes(result: BenchResult) -> list[str]:
     count = len(result.replicates)
     if count >= MIN_PROCESSES:
@@ -265,5 +295,6 @@ _NOTES: tuple[Callable[[BenchResult], list[str]], ...] = (
     _about_source,
     _about_flags,
     _about_warmup,
+    _about_rate,
     _about_processes,
 )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +51,12 @@ if TYPE_CHECKING:
     default=1,
     show_default=True,
     help="paced: cameras at once.",
+)
+@click.option(
+    "--lanes",
+    type=click.IntRange(1, 16),
+    help="Inferences at once, which share the threads. [default: the stored plan's, else 1; 2 for "
+    "offline on the CPU]",
 )
 @click.option(
     "--policy",
@@ -132,6 +140,7 @@ def command(
     against: tuple[Path, ...],
     peers: tuple[str, ...],
     operators: bool,
+    lanes: int | None,
     reports: tuple[Path, ...],
     output_format: str,
     duration: float | None,
@@ -141,19 +150,22 @@ def command(
 
     Several models, providers or precisions are measured in turns, each in processes of its own.
     """
+    from edgeinfer.cli.run import check_apart, read_files
     from edgeinfer_bench import BenchOptions, Interrupted, check_report_path, summary_table
     from edgeinfer_bench.api import bench_cells
     from edgeinfer_bench.matrix import cells_of, split_arguments
     from edgeinfer_bench.peers.contestants import gather
 
+    load_options = replace(load_options, lanes=lanes)
     options = BenchOptions(duration_s=duration, **measuring)
+    more, source = split_arguments(rest)
     for path in reports:
         check_report_path(path)
-    more, source = split_arguments(rest)
+        for one in (model, *more, *against, *load_options.variants):
+            check_apart(read_files(one, [] if source is None else [source], load_options), path)
     cells = cells_of([model, *more, *against], load_options, providers, precisions)
-    field = gather(peers, cells[0], source, options)
     interrupted = None
-    with progress("measuring", 100) as show:
+    with closing(gather(peers, cells[0], source, options)) as field, _shares() as tell:
         try:
             report = bench_cells(
                 cells,
@@ -164,19 +176,26 @@ def command(
                 notes=field.notes,
                 most_frames=field.most_frames,
                 command=shlex.join(["edgeinfer", *sys.argv[1:]]),
-                progress=lambda share: show(round(100 * share)),
+                progress=tell,
             )
         except Interrupted as stopped:
             interrupted, report = stopped, stopped.report
     _write(report, reports)
     if interrupted is not None:
-        raise interrupted
+        raise interrupted.__cause__ or interrupted
     if output_format == "json":
         print_json(report.to_dict())
     else:
         print(summary_table(report))
     if not report.valid:
         raise CheckFailed(f"This benchmark is INVALID: {' '.join(report.validity.reasons)}")
+
+
+@contextmanager
+def _shares() -> Iterator[Callable[[float], None]]:
+    """A progress bar that takes shares."""
+    with progress("measuring", 100) as show:
+        yield lambda share: show(round(100 * share))
 
 
 def _write(report: Report, paths: Sequence[Path]) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from edgeinfer.cli.options import PATH, format_option
-from edgeinfer.cli.output import print_json, say, table
-from edgeinfer.errors import CheckFailed, UsageError
+from edgeinfer.cli.output import print_json, table
+from edgeinfer.errors import CheckFailed, ReportError, UsageError
 
 
 @click.command(name="compare")
@@ -26,7 +26,7 @@ def command(base: Path, new: tuple[Path, ...], max_regression: str, output_forma
     """Compare reports of `bench`: every NEW with BASE.
 
     The verdict is same, faster, slower, inconclusive or incomparable; slower than allowed ends with
-    exit code 4.
+    exit code 4, what cannot be compared with 1.
     """
     from edgeinfer_bench import Report, compare
 
@@ -45,14 +45,14 @@ def command(base: Path, new: tuple[Path, ...], max_regression: str, output_forma
                 print(f"Note: {note}")
             print(f"{path}: {one.verdict}: {one.reason}")
     slower = [str(path) for path, one in found if one.verdict == "slower"]
-    unsure = [str(path) for path, one in found if one.verdict == "incomparable"]
-    if unsure:
-        say(f"edgeinfer: {', '.join(unsure)} cannot be compared with {base}.")
     if slower:
         raise CheckFailed(
             f"{', '.join(slower)} is slower than {base} by more than {max_regression}: see what "
             f"changed, or allow more with --max-regression."
         )
+    unlike = [str(path) for path, one in found if one.verdict == "incomparable"]
+    if unlike:
+        raise ReportError(f"{', '.join(unlike)} cannot be compared with {base}: see the reason.")
 
 
 def _share(text: str) -> float:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from edgeinfer_bench import Report
 
 DATA = Path(__file__).resolve().parent / "demo_data"
-_BENCH_FRAMES = 600
+_BENCH_FRAMES = 1000
 # A difference this small in mean average precision is the noise of 120 pictures.
 _TOLERATED_DROP = 0.02
 

@@ -86,8 +86,8 @@ def command(
     from edgeinfer.sinks import mask_beside
     from edgeinfer.sources import open_sources
 
-    read = _read_files(model, sources, load_options)
-    _check_apart(read, json_path, output)
+    read = read_files(model, sources, load_options)
+    check_apart(read, json_path, output)
     if json_path not in (None, "-") and not is_special(Path(str(json_path))):
         check_writable(Path(str(json_path)))
     with ExitStack() as stack:
@@ -103,7 +103,7 @@ def command(
         source = early or _made_to_measure(sources, loaded, stride, load_options.threads or 1)
         stack.callback(source.close)
         if output is not None and loaded.spec.task == "semantic":
-            _check_apart(read, None, mask_beside(output))
+            check_apart(read, None, mask_beside(output))
         sinks = _sinks(json_path, output, source, loaded.spec.task)
         options = RunOptions(
             policy=policy or ("latest" if source.info.live else "all"),
@@ -164,7 +164,7 @@ def _only_the_whole_counts(sources: Sequence[str]) -> bool:
     return len(sources) > 1 or not is_one_picture(sources[0])
 
 
-def _read_files(model: Path, sources: Sequence[str], options: LoadOptions) -> list[Path]:
+def read_files(model: Path, sources: Sequence[str], options: LoadOptions) -> list[Path]:
     """Every file that a run reads."""
     import glob
 
@@ -175,7 +175,9 @@ def _read_files(model: Path, sources: Sequence[str], options: LoadOptions) -> li
     return [path for path in (*named, *map(Path, sources), *globbed) if path and path.exists()]
 
 
-def _check_apart(read: Sequence[Path], json_path: str | None, output: Path | None) -> None:
+def check_apart(
+    read: Sequence[Path], json_path: str | Path | None, output: Path | None = None
+) -> None:
     """Refuse to write over what is read, or two things into one file."""
     lines = None if json_path in (None, "-") else Path(str(json_path))
     for path in (lines, output):

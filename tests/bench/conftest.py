@@ -207,6 +207,7 @@ def _about(label: str) -> dict[str, Any]:
         },
         "plan": {"source": "default", "threads": 2, "sessions": 1, "preprocess": "host"},
         "flags": [],
+        "peer": None,
     }
 
 
@@ -239,6 +240,7 @@ def _operator(number: int) -> dict[str, Any]:
         "mean_ns": 900_000 - 50_000 * number,
         "share": 0.2 - 0.01 * number,
         "shape": [1, 64, 80, 80],
+        "precision": "fp32",
         "gflop": 0.2,
         "gflops": 220.5 - number,
     }
@@ -259,6 +261,7 @@ OPERATORS: Mapping[str, Any] = {
             "count": count,
             "mean_ns": mean_ns,
             "share": part,
+            "precision": "fp32" if gflop else None,
             "gflop": gflop,
             "gflops": gflop * 1e9 / mean_ns if gflop else None,
         }

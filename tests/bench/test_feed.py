@@ -40,6 +40,49 @@ def test_of_a_long_recording_so_much_is_held_as_fits(
     assert Feed(StubSource(clock, 5), clock).whole
 
 
+def test_only_so_many_frames_are_held_as_are_asked_for(clock: FakeClock) -> None:
+    feed = Feed(StubSource(clock, 9), clock, most=4)
+    assert (feed.kept, feed.whole) == (4, False)
+    feed = Feed(StubSource(clock, 4), clock, most=4)
+    assert (feed.kept, feed.whole) == (4, True)
+
+
+def test_of_frames_that_are_made_up_32_are_held(clock: FakeClock) -> None:
+    source = StubSource(clock, 1000)
+    source.info = dataclasses.replace(source.info, kind="synthetic", frame_count=None)
+    assert Feed(source, clock).kept == 32
+
+
+def test_a_frame_is_ready_when_it_came_where_that_is_known(clock: FakeClock) -> None:
+    feed = Feed(StubSource(clock, 2), clock)
+    frame = feed.next(ready_ns=123)
+    assert frame is not None and frame.id.ready_ns == 123
+
+
+def test_what_was_read_is_told(clock: FakeClock) -> None:
+    feed = Feed(StubSource(clock, 3), clock)
+    for _ in range(5):
+        feed.next()
+    assert feed.to_dict() == {
+        "name": "stub",
+        "kind": "video",
+        "live": False,
+        "frame_count": 3,
+        "size_wh": [8, 6],
+        "loops": 1,
+        "kept": 3,
+    }
+
+
+def test_a_closed_feed_has_let_go_of_its_source_and_frames(clock: FakeClock) -> None:
+    source = StubSource(clock, 3, live=True)
+    feed = Feed(source, clock)
+    feed.close()
+    feed.close()
+    assert source.closed
+    assert feed.next() is None
+
+
 def test_a_live_source_is_read_as_it_comes_and_its_end_is_the_end(clock: FakeClock) -> None:
     feed = Feed(StubSource(clock, 1, live=True), clock)
     assert feed.next() is not None

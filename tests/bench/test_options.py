@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from edgeinfer.errors import UsageError
 from edgeinfer_bench import BenchOptions
+from edgeinfer_bench.options import SCENARIO_NAMES
 
 
 def test_without_a_limit_a_thousand_frames_or_twenty_seconds_are_measured() -> None:
@@ -14,11 +17,30 @@ def test_without_a_limit_a_thousand_frames_or_twenty_seconds_are_measured() -> N
 def test_a_limit_that_is_given_replaces_both_defaults() -> None:
     assert BenchOptions(frames=5).max_duration_s is None
     assert BenchOptions(duration_s=2).max_frames is None
+    both = BenchOptions(frames=5, duration_s=2)
+    assert (both.max_frames, both.max_duration_s) == (5, 2)
 
 
-def test_an_unknown_scenario_is_refused_with_a_suggestion() -> None:
-    with pytest.raises(UsageError, match=r"'singel'.*'single'"):
-        BenchOptions(scenario="singel")
+def test_a_servers_rate_takes_all_its_frames() -> None:
+    options = BenchOptions("server")
+    assert (options.max_frames, options.max_duration_s) == (1000, None)
+    assert BenchOptions("server", duration_s=3).max_duration_s == 3
+
+
+def test_only_cameras_and_servers_do_not_wait_for_the_model() -> None:
+    assert [name for name in SCENARIO_NAMES if BenchOptions(name).open_loop] == ["paced", "server"]
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"scenario": "singel"}, r"'singel'.*'single'"),
+        ({"scenario": "paced", "policy": "lastest"}, r"'lastest'.*'latest'"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_a_suggestion(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        BenchOptions(**values)
 
 
 @pytest.mark.parametrize(
@@ -30,8 +52,36 @@ def test_an_unknown_scenario_is_refused_with_a_suggestion() -> None:
         {"duration_s": float("inf")},
         {"warmup": -1},
         {"block": 0},
+        {"replicates": 0},
+        {"replicates": 1001},
+        {"streams": 0, "scenario": "paced"},
+        {"streams": 65, "scenario": "paced"},
+        {"fps": 0.0, "scenario": "paced"},
+        {"fps": float("nan"), "scenario": "paced"},
+        {"deadline_ms": -1.0, "scenario": "paced"},
+        {"target_ms": float("inf"), "scenario": "server"},
     ],
 )
-def test_a_limit_that_makes_no_sense_is_refused(values: dict[str, float]) -> None:
-    with pytest.raises(UsageError, match=next(iter(values)).partition("_")[0]):
-        BenchOptions(**values)  # type: ignore[arg-type]  # the parameters of this test
+def test_a_value_that_makes_no_sense_is_refused(values: dict[str, Any]) -> None:
+    name = next(iter(values))
+    with pytest.raises(UsageError, match=rf"{name.partition('_')[0]} is {values[name]}"):
+        BenchOptions(**values)
+
+
+@pytest.mark.parametrize(
+    ("values", "fits"),
+    [
+        ({"fps": 30.0}, "paced"),
+        ({"streams": 2}, "paced"),
+        ({"policy": "all"}, "paced"),
+        ({"deadline_ms": 5.0}, "paced"),
+        ({"target_ms": 5.0}, "server"),
+    ],
+)
+def test_what_a_scenario_would_leave_unused_is_refused(values: dict[str, Any], fits: str) -> None:
+    for scenario in SCENARIO_NAMES:
+        if scenario == fits:
+            assert BenchOptions(scenario, **values).scenario == fits
+        else:
+            with pytest.raises(UsageError, match=rf"{next(iter(values))} is for .*{fits}"):
+                BenchOptions(scenario, **values)

@@ -222,7 +222,7 @@ def test_each_scenario_has_its_first_sentence(
 def test_the_first_sentence_says_which_of_several_is_faster_and_by_how_much(
     make_report: MakeReport,
 ) -> None:
-    turns = make_report([4_000_000], [3_000_000], frames=100)
+    turns = make_report([4_000_000], [3_000_000], frames=100, replicates=5)
     assert lead(turns) == "model1 takes 25% less time per frame than model0."
     apart = merge([make_report([4_000_000]), make_report([3_000_000])])
     assert lead(apart) == "model0 (2) is the quickest: 3.00 ms median per frame."

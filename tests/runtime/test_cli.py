@@ -304,15 +304,16 @@ def test_providers_lists_them_all(capsys: pytest.CaptureFixture[str]) -> None:
 def test_bench_writes_every_kind_of_report(
     brightness_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    paths = [tmp_path / f"report.{ending}" for ending in ("json", "csv", "md", "html")]
+    paths = [tmp_path / f"report.{ending}" for ending in ("json", "csv", "md", "html", "svg")]
     reports = [part for path in paths for part in ("--report", str(path))]
-    code = cli.main(["bench", str(brightness_model), "--frames", "60", "--warmup", "3", *reports])
+    measuring = ["--frames", "60", "--warmup", "3", "--replicates", "2"]
+    code = cli.main(["bench", str(brightness_model), *measuring, *reports])
     captured = capsys.readouterr()
     assert code in (0, 4), captured.err
     assert "p50" in captured.out
-    report = json.loads(paths[0].read_text())
-    assert len(report["results"][0]["samples_ns"]["latency"]) == 60
-    assert len(report["results"][0]["warmup_samples_ns"]["latency"]) == 3
+    replicates = json.loads(paths[0].read_text())["results"][0]["replicates"]
+    assert [len(one["samples_ns"]["latency"]) for one in replicates] == [30, 30]
+    assert [len(one["warmup_samples_ns"]["latency"]) for one in replicates] == [3, 3]
     assert all(path.stat().st_size > 100 for path in paths)
 
 

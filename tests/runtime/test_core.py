@@ -101,6 +101,7 @@ def test_quantiles_are_stated_only_with_ten_samples_beyond_them() -> None:
         "p90": None,
         "p95": None,
         "p99": None,
+        "p999": None,
         "max": None,
     }
 

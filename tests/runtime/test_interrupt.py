@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import json
 import os
+import pty
 import random
+import re
+import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 from typing import Any
@@ -22,11 +30,12 @@ COMMANDS = {
     "run": ["run", str(DATA / "digits.onnx"), str(DATA / "conveyor.mp4")],
     "warm": ["warm", str(DATA / "digits.onnx")],
     "tune": ["tune", str(DATA / "digits.onnx"), "--budget", "2"],
+    "bench": ["bench", str(DATA / "digits.onnx"), "--frames", "60", "--replicates", "1"],
     "doctor": ["doctor"],
     "providers": ["providers"],
     "inspect": ["inspect", str(DATA / "digits.onnx")],
 }
-DONE = (0, 4)  # `doctor` may have findings
+DONE = (0, 4)  # `doctor` may have findings, and `bench` a busy box
 TIMES = 4
 
 
@@ -62,6 +71,63 @@ def test_ctrl_c_at_any_moment_of_the_first_second_is_heard(
         assert "Traceback" not in told and "ignored" not in told, f"after {pause:.3f} s: {told}"
         assert ("interrupted" in told) == (process.returncode == 130)
         assert family.gone(alive)
+
+
+def begun(report: Path, *options: str) -> tuple[subprocess.Popen[bytes], int]:
+    """A benchmark whose progress bar, on a terminal, shows that a share of it is done."""
+    ours, theirs = pty.openpty()
+    # Eighty columns, so that the bar has room for its numbers.
+    size = struct.pack("HHHH", 24, 80, 0, 0)
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, size)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edgeinfer", "bench", str(DATA / "digits.onnx")]
+        + [str(DATA / "conveyor.mp4"), "--warmup", "3", "--duration", "60"]
+        + ["--report", str(report), *options],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm"},
+    )
+    os.close(theirs)
+    shown = b""
+    while not re.search(rb"[1-9]\d*/100", shown):
+        assert select.select([ours], [], [], 60)[0], shown
+        shown += os.read(ours, 4096)
+    return process, ours
+
+
+def rest_of(terminal: int) -> str:
+    """What still comes, until nobody writes any more."""
+    told = b""
+    # Linux ends a terminal that nobody writes to with an error (EIO).
+    with contextlib.suppress(OSError):
+        while more := os.read(terminal, 4096):
+            told += more
+    os.close(terminal)
+    return told.decode()
+
+
+@pytest.mark.parametrize("company", [(), ("--against", str(DATA / "digits.onnx"))])
+def test_ctrl_c_in_the_middle_of_a_benchmark_writes_what_was_measured(
+    company: tuple[str, ...], tmp_path: Path, family: Any
+) -> None:
+    path = tmp_path / "report.json"
+    process, terminal = begun(path, "--replicates", "1", *company)
+    children = family.of(process.pid)
+    assert len(children) > len(company) // 2
+    process.send_signal(signal.SIGINT)
+    told = rest_of(terminal)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, told
+    assert "interrupted" in told and f"wrote {path}" in " ".join(told.split())
+    assert "Traceback" not in told and printed == b""
+    assert family.gone(children)
+    report = json.loads(path.read_text())
+    assert report["validity"]["verdict"] == "INVALID"
+    assert any("interrupted" in reason for reason in report["validity"]["reasons"])
+    assert len(report["results"]) == 1 + len(company) // 2
+    for result in report["results"]:
+        (one,) = result["replicates"]
+        assert len(one["samples_ns"]["latency"]) == result["frames"] > 0
 
 
 LOST = """

@@ -37,6 +37,7 @@ class Bench:
         lanes: as many as inferences run at once; the first one measures what is back to back.
         wait_until: returns when the clock shows so many nanoseconds.
         first: the first frame of all and its result.
+        own_lanes: one of each stream, where frames carry something on to the next.
     """
 
     model: Subject
@@ -50,15 +51,31 @@ class Bench:
     fallback: bool = False
     first: tuple[Frame, Result[Payload]] | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
+    own_lanes: list[Stream] = field(default_factory=list)
+
+    def lane_of(self, stream: int, lane: Stream) -> Stream:
+        """The lane that a stream's frames go through: where a frame leaves something for the next
+        one, each stream has its own."""
+        return self.own_lanes[stream] if self.own_lanes else lane
+
+    def open_streams(self, count: int) -> None:
+        """Make sure that so many streams can be told apart."""
+        if self.model.spec.carries and count > 1:
+            while len(self.own_lanes) < count:
+                self.own_lanes.append(self.model.lane())
+
+    def close(self) -> None:
+        """Let the buffers go."""
+        for lane in (*self.lanes, *self.own_lanes):
+            lane.close()
 
     def note(self, result: Result[Payload], frame: Frame | None = None) -> None:
         """Look at a result; called between frames, outside everything timed."""
         if self.first is None and frame is not None:
-            self.fallback = result.served.fallback
             self.first = (keep(frame), result)
+        self.fallback = self.fallback or result.served.fallback
         if result.flags:
             self.flags.update(result.flags)
-            self.fallback = self.fallback or result.served.fallback
         if not self.model.spec.state:
             self.watch.see(result)
 

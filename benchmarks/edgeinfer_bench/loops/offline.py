@@ -21,19 +21,22 @@ class _Again:
         self._feed = bench.feed
         self._clock = bench.clock
         self._left = order.frames
-        self._until = None if order.duration_ns is None else bench.clock() + order.duration_ns
+        self._duration_ns = order.duration_ns
         self.info = dataclasses.replace(bench.feed.info, frame_count=None)
         self.notes: tuple[str, ...] = ()
         self.ended = False
         self.first_ns: int | None = None
+        self.first: Frame | None = None
 
     def __iter__(self) -> Iterator[Frame]:
         return self
 
     def __next__(self) -> Frame:
+        now = self._clock()
         if self.first_ns is None:
-            self.first_ns = self._clock()
-        if self._left == 0 or (self._until is not None and self._clock() >= self._until):
+            self.first_ns = now
+        over = self._duration_ns is not None and now - self.first_ns >= self._duration_ns
+        if self._left == 0 or over:
             raise StopIteration
         frame = self._feed.next()
         if frame is None:
@@ -41,6 +44,8 @@ class _Again:
             raise StopIteration
         if self._left is not None:
             self._left -= 1
+        if self.first is None:
+            self.first = frame
         return frame
 
     def close(self) -> None:
@@ -58,8 +63,8 @@ def offline(bench: Bench, order: Order) -> Turn:
             nonlocal last_ns
             if outcome.result is not None:
                 last_ns = bench.clock()
+                bench.note(outcome.result, None if len(recorder) else source.first)
                 recorder.add(outcome.result, last_ns - outcome.result.latency_ns)
-                bench.note(outcome.result)
 
         # The pipeline takes a model for what it does, and stubs do the same.
         Run(cast(Model, bench.model), source, [], RunOptions(), tell).run()

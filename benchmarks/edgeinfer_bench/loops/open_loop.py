@@ -73,15 +73,22 @@ class _Queue:
         while self._next is not None and self._next[0] <= now_ns:
             due, stream = self._next
             self.offered += 1
-            if self._order.policy == "latest":
-                kept = [item for item in self._waiting if item[1] != stream]
-                self.drops_at_ns += [due] * (len(self._waiting) - len(kept))
-                self._waiting = deque(kept)
-            self._waiting.append((due, stream))
+            self._line_up(due, stream)
             self._advance()
 
+    def _line_up(self, due: int, stream: int) -> None:
+        """Join the queue. A frame that replaces another one takes its place: at the end, a stream
+        whose frames come right before its turn would wait for ever."""
+        if self._order.policy == "latest":
+            for place, (_, waiting) in enumerate(self._waiting):
+                if waiting == stream:
+                    self._waiting[place] = (due, stream)
+                    self.drops_at_ns.append(due)
+                    return
+        self._waiting.append((due, stream))
+
     def pop(self) -> tuple[int, int] | None:
-        """The one that waits longest: when it was due, and its stream."""
+        """The one whose turn it is: when it was due, and its stream."""
         return self._waiting.popleft() if self._waiting else None
 
 
@@ -112,7 +119,7 @@ class _Loop:
                 return
             try:
                 began = bench.clock()
-                result = lane.predict(frame)
+                result = bench.lane_of(taken[1], lane).predict(frame)
             except EdgeInferError as error:
                 self.error, self._over = error, True
                 return
@@ -148,6 +155,7 @@ def open_loop(bench: Bench, order: Order) -> Turn:
             f"{bench.feed.info.name} is live and sets its own pace: record some of it and give the "
             f"file, or measure it with the scenario 'single'."
         )
+    bench.open_streams(order.streams)
     start = bench.clock() + _HEAD_START_NS
     queue = _Queue(order, start)
     streams: list[int] = []

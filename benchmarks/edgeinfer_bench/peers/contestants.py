@@ -143,18 +143,23 @@ def _columns(found: Mapping[str, Any]) -> Samples:
 
 @dataclass(frozen=True)
 class Field:
-    """Who takes part.
+    """Who takes part; close() removes the frames.
 
     Attributes:
         contestants: the peers. notes: why others are left out, and what they do not do.
         most_frames: of the source that everybody gets; None: all.
-        folder: where those lie, as long as this lives.
+        folder: where those lie.
     """
 
     contestants: tuple[Contestant, ...] = ()
     notes: tuple[str, ...] = ()
     most_frames: int | None = None
     folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def close(self) -> None:
+        """Remove the frames; a second call does nothing."""
+        if self.folder is not None:
+            self.folder.cleanup()
 
 
 def gather(names: Sequence[str], cell: Cell, source: str | None, options: BenchOptions) -> Field:
@@ -177,20 +182,23 @@ def gather(names: Sequence[str], cell: Cell, source: str | None, options: BenchO
         )
     from edgeinfer_bench.peers.witness import MOST_FRAMES
 
-    folder = tempfile.TemporaryDirectory(prefix="edgeinfer-peers-")
+    asked = [text.partition("=") for text in names]
+    peers = [PeerProcess(name, Path(python) if python else None) for name, _, python in asked]
     host = Hosted(Job(cell.path, source, cell.options))
-    with contextlib.closing(host):
-        about = host.witness(Path(folder.name))
+    with contextlib.ExitStack() as stack:
+        folder = tempfile.TemporaryDirectory(prefix="edgeinfer-peers-")
+        stack.enter_context(folder)
         contestants, notes = [], []
-        for text in names:
-            name, _, python = text.partition("=")
-            peer = PeerProcess(name, Path(python) if python else None)
-            with contextlib.closing(peer):
-                case, why = _case(peer, python, cell, Path(folder.name), about, host)
-            if case is None:
-                notes.append(f"{peer.peer.title} could not take part: {why}")
-                continue
-            contestants.append(Contestant(name, functools.partial(PeerRig, case)))
+        with contextlib.closing(host):
+            about = host.witness(Path(folder.name))
+            for peer, (name, _, python) in zip(peers, asked, strict=True):
+                with contextlib.closing(peer):
+                    case, why = _case(peer, python, cell, Path(folder.name), about, host)
+                if case is None:
+                    notes.append(f"{peer.peer.title} could not take part: {why}")
+                else:
+                    contestants.append(Contestant(name, functools.partial(PeerRig, case)))
+        stack.pop_all()
     return Field(tuple(contestants), tuple(notes), MOST_FRAMES, folder)
 
 

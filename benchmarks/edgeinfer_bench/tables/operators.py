@@ -16,7 +16,7 @@ def top_operators(result: BenchResult, most: int = _MOST) -> Table:
     found = result.operators or {}
     lines = list(found.get("top") or ())[:most]
     digits = decimals(line["mean_ns"] for line in lines)
-    peak = _peak(result)
+    peaks = _peaks(result)
     rows = tuple(
         (
             str(line["name"]),
@@ -25,7 +25,7 @@ def top_operators(result: BenchResult, most: int = _MOST) -> Table:
             str(line["provider"]),
             ms(line["mean_ns"], digits),
             share(line["share"], 1),
-            *_speed(line, peak),
+            *_speed(line, peaks),
         )
         for line in lines
     )
@@ -38,7 +38,7 @@ def operator_types(result: BenchResult) -> Table:
     found = result.operators or {}
     lines = list(found.get("by_type") or ())
     digits = decimals(line["mean_ns"] for line in lines[:8])
-    peak = _peak(result)
+    peaks = _peaks(result)
     rows = tuple(
         (
             str(line["op_type"]),
@@ -46,7 +46,7 @@ def operator_types(result: BenchResult) -> Table:
             f"{line['count']:,}",
             ms(line["mean_ns"], digits),
             share(line["share"], 1),
-            *_speed(line, peak),
+            *_speed(line, peaks),
         )
         for line in lines
     )
@@ -70,29 +70,29 @@ def _notes(result: BenchResult) -> tuple[str, ...]:
         )
     if found.get("gflop") and found.get("gflops"):
         text = f"{found['gflop']:.3g} GFLOP a frame at {found['gflops']:,.0f} GFLOP/s"
-        precision, peak = _peak_of(result)
-        if peak:
-            part = found.get("share_of_peak")
-            part = found["gflops"] / peak if part is None else part
-            text += f", {share(part, 1)} of the {peak:,.0f} that this box reached in {precision}"
+        part, kinds = found.get("share_of_peak"), _kinds(found)
+        if part is not None and len(kinds) == 1:
+            peak = _peaks(result)[kinds[0]]
+            text += f", {share(part, 1)} of the {peak:,.0f} that this box reached in {kinds[0]}"
+        elif part is not None:
+            text += f", {share(part, 1)} of what this box reached in {' and '.join(kinds)}"
         notes.append(text + ".")
     return tuple(notes)
 
 
-def _peak_of(result: BenchResult) -> tuple[str, float | None]:
-    """The peak at the precision that was computed in, else at fp32."""
-    peaks: Mapping[str, Any] = (result.operators or {}).get("peak_gflops") or {}
-    precision = str(result.about.get("compute_precision"))
-    name = precision if peaks.get(precision) else "fp32"
-    return name, peaks.get(name)
+def _peaks(result: BenchResult) -> Mapping[str, float]:
+    """GFLOP/s that the box reached, by precision."""
+    return (result.operators or {}).get("peak_gflops") or {}
 
 
-def _peak(result: BenchResult) -> float | None:
-    return _peak_of(result)[1]
+def _kinds(found: Mapping[str, Any]) -> list[str]:
+    """The precisions that its operators compute in."""
+    told = [line.get("precision") for line in found.get("by_type") or () if line.get("gflop")]
+    return [str(kind) for kind in dict.fromkeys(told) if kind in (found.get("peak_gflops") or {})]
 
 
-def _speed(line: Mapping[str, Any], peak: float | None) -> tuple[str, str]:
-    gflops = line.get("gflops")
+def _speed(line: Mapping[str, Any], peaks: Mapping[str, float]) -> tuple[str, str]:
+    gflops, peak = line.get("gflops"), peaks.get(str(line.get("precision")))
     if not gflops:
         return UNSTATED, UNSTATED
     return f"{gflops:,.1f}", share(gflops, peak) if peak else UNSTATED

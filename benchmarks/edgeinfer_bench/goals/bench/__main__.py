@@ -9,12 +9,13 @@ from types import MappingProxyType
 from edgeinfer_bench.goals.__main__ import main
 from edgeinfer_bench.goals.bench.beside_peers import beside_peers
 from edgeinfer_bench.goals.bench.harness_cost import harness_cost
+from edgeinfer_bench.goals.bench.page import page
 from edgeinfer_bench.goals.bench.trust import trust
 from edgeinfer_bench.goals.context import Context
 from edgeinfer_bench.goals.goal import Goal
 
 PARTS: Mapping[str, Callable[[Context], list[Goal]]] = MappingProxyType(
-    {"cost": harness_cost, "trust": trust, "peers": beside_peers}
+    {"cost": harness_cost, "page": page, "peers": beside_peers, "trust": trust}
 )
 
 if __name__ == "__main__":

@@ -40,11 +40,19 @@ def added_ns(order: Order, rounds: int) -> tuple[float, float, float]:
 
 
 def _bench() -> Bench:
-    clock = FakeClock()
-    model = StubModel(clock)
+    stub_clock, ahead = FakeClock(), 0
+
     # The harness reads the real clock, as it does in a real run; the stub moves a clock of its own.
-    feed = Feed(StubSource(clock, 64), now_ns)
-    return Bench(model, feed, [model], now_ns, lambda until_ns: None)
+    # To wait is no work: the clock goes on to the moment instead.
+    def clock() -> int:
+        return now_ns() + ahead
+
+    def wait_until(until_ns: int) -> None:
+        nonlocal ahead
+        ahead += max(0, until_ns - clock())
+
+    model = StubModel(stub_clock)
+    return Bench(model, Feed(StubSource(stub_clock, 64), clock), [model], clock, wait_until)
 
 
 def harness_cost(context: Context) -> list[Goal]:

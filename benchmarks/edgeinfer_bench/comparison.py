@@ -6,6 +6,7 @@ processes: their spread is part of every interval. What cannot be compared is re
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,10 @@ DEFAULT_MAX_REGRESSION = 0.03
 # allowed counts as well.
 _TYPICAL = ("p50", "mean")
 _TAIL = "p99"
+_UNSTATED = (
+    "samples: they hold too few frames, or frames that took no time, to state even a median: "
+    "measure for longer."
+)
 # What an arrival must share: how frames came, not what was found out about it.
 _ARRIVAL = ("fps", "streams", "policy", "deadline_ns", "target_ns")
 
@@ -31,7 +36,8 @@ class Metric:
 
     Attributes:
         name: ``latency.p50``, ``inference.p99``, ``time_per_frame``; with the label in front where
-            there are several models.
+            there are several models. ``time_per_timely_frame`` is the time of paced frames over
+            those answered by their deadline: drops and late ones raise it.
         base: in nanoseconds. new: the same of the other.
         ci95: the interval of new / base.
         deciding: whether the verdict rests on it.
@@ -125,6 +131,8 @@ def compare(
         for metric in _metrics(ours, theirs, f"{ours.label}: " if several else "")
     ]
     deciding = [metric for metric in metrics if metric.deciding]
+    if not deciding:
+        return Comparison("incomparable", _UNSTATED)
     verdicts = [_verdict(metric, max_regression) for metric in deciding]
     verdict = next((one for one in ("slower", "inconclusive", "faster") if one in verdicts), "same")
     reason = "; ".join(
@@ -227,6 +235,8 @@ def _metrics(ours: BenchResult, theirs: BenchResult, prefix: str) -> Iterator[Me
         for name, (first, second, interval) in found.items():
             deciding = decides and name in (typical, _TAIL)
             yield Metric(f"{prefix}{column}.{name}", first, second, interval, deciding)
+    if ours.scenario == "paced":
+        yield from _rates(ours, theirs, prefix)
 
 
 def _has_zero(*sides: Sequence[Sequence[int]]) -> bool:
@@ -235,10 +245,11 @@ def _has_zero(*sides: Sequence[Sequence[int]]) -> bool:
 
 
 def _rates(ours: BenchResult, theirs: BenchResult, prefix: str) -> Iterator[Metric]:
-    """Nanoseconds per frame, as the rate has it."""
-    if ours.scenario == "offline":
+    """Nanoseconds per frame, as the rate has it; of paced frames, per frame that was in time."""
+    if ours.scenario != "server":
+        name = "time_per_frame" if ours.scenario == "offline" else "time_per_timely_frame"
         before, after, interval = mean_ratio(_per_frame(ours), _per_frame(theirs))
-        yield Metric(f"{prefix}time_per_frame", before, after, interval, True)
+        yield Metric(f"{prefix}{name}", before, after, interval, True)
         return
     # A search tells between which two rates the limit lies, and no more.
     held = [float(item.arrival.get("rate") or 0) for item in (ours, theirs)]
@@ -249,7 +260,13 @@ def _rates(ours: BenchResult, theirs: BenchResult, prefix: str) -> Iterator[Metr
 
 
 def _per_frame(result: BenchResult) -> list[float]:
-    return [item.elapsed_ns / item.frames for item in result.replicates if item.frames]
+    deadline = float(result.arrival.get("deadline_ns") or math.inf)
+    timely = [sum(age <= deadline for age in item.column("age")) for item in result.replicates]
+    return [
+        item.elapsed_ns / max(1, count)
+        for item, count in zip(result.replicates, timely, strict=True)
+        if item.frames
+    ]
 
 
 def _verdict(metric: Metric, allowed: float) -> str:
@@ -269,11 +286,16 @@ def _sentence(metric: Metric) -> str:
 
 
 def _notes(base: Report, new: Report) -> Iterator[str]:
+    compared = list(_pairs(base, new))
+    for which, report, at in (("first", base, 0), ("second", new, 1)):
+        left = [one.label for one in report.results if all(one is not two[at] for two in compared)]
+        if left:
+            yield f"Only the {which} report holds {', '.join(left)}: not compared."
     for name in {**base.versions, **new.versions}:
         before, after = base.versions.get(name), new.versions.get(name)
         if before != after:
             yield f"{name} was {before or 'not there'} and is {after or 'not there'}."
-    for ours, theirs in _pairs(base, new):
+    for ours, theirs in compared:
         for key in ("provider", "provider_impl", "device", "compute_precision"):
             if ours.about.get(key) != theirs.about.get(key):
                 yield (
