@@ -66,7 +66,7 @@ def _measure(context: Context, item: _Subject) -> Report:
     context.say(f"tuning {item.name}")
     tune(item.path, asked=TuneOptions(source=item.source))
     tuned = Cell(_TUNED, item.path, LoadOptions())
-    plain = Cell(_PLAIN, item.path, LoadOptions(use_plan=False))
+    plain = Cell(_PLAIN, item.path, LoadOptions(provider="cpu", use_plan=False))
     options = BenchOptions(duration_s=max(2.0, _SECONDS * context.effort))
     context.say(f"measuring {item.name} beside its peers")
     field = gather(_names(), plain, item.source, options)

@@ -32,7 +32,7 @@ def one_run(options: BenchOptions = OPTIONS) -> tuple[Versus, Versus]:
     Raises:
         EdgeInferError: if a process breaks down.
     """
-    opening = LoadOptions(threads=1, use_plan=False)
+    opening = LoadOptions(provider="cpu", threads=1, use_plan=False)
     job = partial(Job, DATA / "digits.onnx", str(DATA / "conveyor.mp4"), opening, 10)
     jobs = {"A": job(), "again": job(), "slower": job(wrap="edgeinfer_bench.testing:slower")}
     contestants = [Contestant(label, partial(Hosted, one)) for label, one in jobs.items()]
