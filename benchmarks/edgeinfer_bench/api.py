@@ -53,9 +53,9 @@ def bench(
 
     Args:
         model: an ONNX file.
-        source: what `edgeinfer.open_source` takes; by default synthetic frames of the size that
-            the model's spec asks for. A recording shorter than the run is read again from its
-            start, and the report says so.
+        source: what `edgeinfer.open_source` takes; by default the video that ships with
+            edgeinfer, and for models that take no pictures seeded random arrays. A recording
+            shorter than the run is read again from its start, and the report says so.
         scenario, fps, frames, duration_s, warmup, replicates, streams, policy, deadline_ms,
             target_ms: see `BenchOptions`.
         options: how to open the model.
@@ -132,7 +132,7 @@ def bench_many(
         source,
         bench_options=bench_options,
         operators=operators,
-        command=command or _command(paths, source),
+        command=command or _command(paths, source, bench_options or BenchOptions(), wanted),
         progress=progress,
     )
 
@@ -195,6 +195,33 @@ def _contestant(
     return Contestant(cell.label, lambda: Hosted(job), profile if operators else None)
 
 
-def _command(paths: Sequence[Path], source: str | Path | None) -> str:
+# How the options of `BenchOptions` are called on the command line.
+_WORDS = {
+    "scenario": "--scenario",
+    "fps": "--fps",
+    "streams": "--streams",
+    "policy": "--policy",
+    "deadline_ms": "--deadline",
+    "target_ms": "--target",
+    "frames": "--frames",
+    "duration_s": "--duration",
+    "warmup": "--warmup",
+    "replicates": "--replicates",
+}
+
+
+def _command(
+    paths: Sequence[Path], source: str | Path | None, measuring: BenchOptions, opening: LoadOptions
+) -> str:
+    """What repeats a call from Python: models, frames, how they are measured, and on what."""
     words = ["edgeinfer", "bench", *map(str, paths), *([] if source is None else [str(source)])]
+    default = BenchOptions()
+    for name, option in _WORDS.items():
+        value = getattr(measuring, name)
+        if value != getattr(default, name):
+            words += [option, f"{value:g}" if isinstance(value, float) else str(value)]
+    if opening.provider != "auto":
+        words += ["--provider", opening.provider]
+    if opening.threads is not None:
+        words += ["--threads", str(opening.threads)]
     return shlex.join(words)

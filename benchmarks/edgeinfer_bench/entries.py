@@ -6,13 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+import edgeinfer
 from edgeinfer_bench.subject import Entry, Subject
 
 if TYPE_CHECKING:
     from edgeinfer.model import LoadOptions, Model
     from edgeinfer.sources import Source
 
-SYNTHETIC = "synthetic"
+_SYNTHETIC = "synthetic"
+# Real frames for who names none: the video of `edgeinfer demo`.
+_VIDEO = Path(edgeinfer.__file__).parent / "cli" / "demo_data" / "conveyor.mp4"
 
 
 def entry_for(
@@ -25,8 +28,8 @@ def entry_for(
     """An entry that opens an ONNX file with edgeinfer.
 
     Args:
-        source: what `edgeinfer.open_source` takes; None: synthetic frames of the size that the
-            model's spec asks for.
+        source: what `edgeinfer.open_source` takes; None: the video that ships with edgeinfer, and
+            seeded random arrays for models that take no pictures.
         wrap: put between the harness and the model.
     """
 
@@ -44,9 +47,11 @@ def entry_for(
 def _frames(model: Model, source: str | None) -> Source:
     from edgeinfer.sources import RandomArrays, open_source
 
-    text = SYNTHETIC if source is None else source
     first = model.spec.inputs[0] if model.spec.inputs else None
-    if text == SYNTHETIC and (first is None or first.kind == "tensor"):
+    pictures = first is not None and first.kind == "image"
+    if source is None:
+        source = str(_VIDEO) if pictures else _SYNTHETIC
+    if source == _SYNTHETIC and not pictures:
         return RandomArrays(model.given_inputs)
     size_wh = None if first is None or first.size_hw is None else first.size_hw[::-1]
-    return open_source(text, size_wh=size_wh, inputs=model.given_inputs)
+    return open_source(source, size_wh=size_wh, inputs=model.given_inputs)

@@ -148,7 +148,9 @@ def command(
 ) -> None:
     """Measure how long MODEL takes per frame of SOURCE, and where the time goes.
 
-    Several models, providers or precisions are measured in turns, each in processes of its own.
+    SOURCE is what 'run' takes; without it, the video that ships with edgeinfer (random arrays for
+    models that take no pictures). Several models, providers or precisions are measured in turns,
+    each in processes of its own.
     """
     from edgeinfer.cli.run import check_apart, read_files
     from edgeinfer_bench import BenchOptions, Interrupted, check_report_path, summary_table
