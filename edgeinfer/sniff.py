@@ -162,6 +162,8 @@ def is_model(text: str) -> bool:
     if path.suffix.lower() == ".onnx":
         return True
     try:
+        if not path.is_file():
+            return False  # to open a pipe would wait for who writes into it
         with path.open("rb") as file:
             first = file.read(2)
     except OSError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field
 
-from edgeinfer.errors import EdgeInferError
+from edgeinfer.errors import EdgeInferError, UsageError
 from edgeinfer_bench.order import Order, Turn
 from edgeinfer_bench.recorder import Samples
 from edgeinfer_bench.replicate import Replicate
@@ -64,9 +64,15 @@ class Bout:
         return [(turn.began_ns, turn.began_ns + turn.elapsed_ns) for turn in self.turns]
 
     def try_order(self, order: Order) -> Turn:
-        """A turn that does not count; what it ends by is kept all the same."""
+        """A turn that does not count; what it ends by is kept all the same.
+
+        Raises:
+            UsageError: if the process does not take such orders.
+        """
         try:
             turn = self.process.measure(order)
+        except UsageError:
+            raise
         except EdgeInferError as error:
             turn = Turn(error=str(error))
         self.error = self.error or turn.error

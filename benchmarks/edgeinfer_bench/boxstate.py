@@ -83,8 +83,8 @@ class BoxState:
 def look(root: Path = Path("/")) -> BoxState:
     """Read the state of the box.
 
-    That takes 0.5 ms on a server's core at 2.1 GHz with 70 processes. Slower processors take
-    longer, and so do boxes where NVML or a power monitor on the I2C bus has to answer.
+    That takes less than a millisecond on a desktop processor; longer where NVML or a power monitor
+    on the I2C bus has to answer.
 
     Args:
         root: where ``proc``, ``sys`` and ``etc`` are.

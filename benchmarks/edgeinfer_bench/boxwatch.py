@@ -61,7 +61,7 @@ class BoxWatch:
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
-        self._error: BaseException | None = None
+        self.error: Exception | None = None
 
     @property
     def samples(self) -> tuple[tuple[int, BoxState], ...]:
@@ -83,14 +83,13 @@ class BoxWatch:
         return self
 
     def stop(self) -> None:
-        """End the thread, take the last sample; raises what the thread raised, once."""
+        """End the thread and take the last sample; what kept it from looking is in `error`."""
         if self._thread is None or self._ended.is_set():
             return
         self._ended.set()
         self._thread.join()
-        if self._error is not None:
-            raise self._error
-        self.sample()
+        if self.error is None:
+            self._look()
 
     def sample(self) -> None:
         """Look at the box once, now."""
@@ -107,19 +106,18 @@ class BoxWatch:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        try:
-            self.stop()
-        except BaseException:
-            # What the measurement died of says more.
-            if error is None:
-                raise
+        self.stop()
 
     def _run(self) -> None:
+        while self.error is None and not self._ended.wait(self._interval_s):
+            self._look()
+
+    def _look(self) -> None:
+        """What goes wrong with looking must not cost what was measured."""
         try:
-            while not self._ended.wait(self._interval_s):
-                self.sample()
-        except BaseException as error:
-            self._error = error
+            self.sample()
+        except Exception as error:
+            self.error = error
 
     def _metered(self, at_ns: int, state: BoxState) -> BoxState:
         """Make a counter of the power that a Jetson tells, by the trapezoidal rule."""

@@ -197,7 +197,8 @@ def _scenario_differs(ours: BenchResult, theirs: BenchResult) -> str | None:
     ]
     for what, before, after in facts:
         if before != after:
-            return f"{what} is {before} in the first and {after} in the second: measure both alike."
+            how = "give both the same --target" if "target" in what else "measure both alike"
+            return f"{what} is {before} in the first and {after} in the second: {how}."
     return None
 
 

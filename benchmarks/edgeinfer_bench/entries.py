@@ -23,7 +23,6 @@ def entry_for(
     source: str | None,
     options: LoadOptions,
     wrap: Callable[[Subject], Subject] | None = None,
-    label: str | None = None,
 ) -> Entry:
     """An entry that opens an ONNX file with edgeinfer.
 
@@ -39,9 +38,7 @@ def entry_for(
         model = cast(Subject, open_model(path, options))
         return model if wrap is None else wrap(model)
 
-    return Entry(
-        label or path.stem, open_subject, lambda model: _frames(cast("Model", model), source)
-    )
+    return Entry(open_subject, lambda model: _frames(cast("Model", model), source))
 
 
 def _frames(model: Model, source: str | None) -> Source:

@@ -13,7 +13,7 @@ from edgeinfer.frames import Frame
 from edgeinfer.sources import Source
 from edgeinfer.timing import now_ns
 
-# What of a recording is held in memory; 46 frames of 1280x720.
+# What of a recording is held in memory; 48 frames of 1280x720.
 _KEPT_BYTES = 128 << 20
 # Of frames that are made up, and have no end.
 _KEPT_SYNTHETIC = 32

@@ -20,7 +20,7 @@ from edgeinfer_bench.report import Report, now_iso
 from edgeinfer_bench.result import MODEL_KEYS, BenchResult
 from edgeinfer_bench.rig import Process
 from edgeinfer_bench.scenarios import SCENARIOS, Part, Progress, Scenario
-from edgeinfer_bench.scenarios.base import block_of, within
+from edgeinfer_bench.scenarios.base import within
 from edgeinfer_bench.validity import judge
 from edgeinfer_bench.versions import versions
 
@@ -62,7 +62,6 @@ class _Run:
     notes: tuple[str, ...] = ()
     bouts: dict[str, list[Bout]] = field(default_factory=dict)
     operators: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    block: int | None = None
     broken: list[str] = field(default_factory=list)
 
     def replicate(self, part: Part, progress: Progress) -> bool:
@@ -84,8 +83,6 @@ class _Run:
                 return False
             for bout in whole:
                 self.bouts.setdefault(bout.label, []).append(bout)
-            if len(whole) > 1 and self.block is None:
-                self.block = block_of(whole, self.options)
             self.scenario.measure(whole, part, progress)
             for bout in whole:
                 bout.finish()
@@ -142,14 +139,17 @@ class _Run:
             about=_plain({**{key: about.get(key) for key in MODEL_KEYS}, "flags": list(flags)}),
             replicates=tuple(bout.replicate() for bout in bouts),
             source=_plain(source),
-            block=self.block,
+            block=self.scenario.block,
             arrival=_plain(self.scenario.arrival(label, last.know.lanes)),
             operators=self.operators.get(label),
             energy=self._energy(bouts),
         )
 
     def _energy(self, bouts: Sequence[Bout]) -> dict[str, Any] | None:
-        """Of the whole box while this model was measured."""
+        """Of the whole box while this model was measured; None where turns are shorter than the
+        time between two looks at the counters, which then belong to all models alike."""
+        if self.scenario.block is not None and self.options.scenario == "single":
+            return None
         frames = sum(turn.frames for bout in bouts for turn in bout.turns)
         periods = [period for bout in bouts for period in bout.periods]
         found = energy_between(self.watch.samples, periods)
@@ -187,7 +187,8 @@ def run(
     if not contestants:
         raise UsageError("There is no model to measure.")
     tell = progress or (lambda share: None)
-    if len(contestants) > 1 and options.frames is None and options.duration_s is None:
+    free = options.frames is None and options.duration_s is None
+    if len(contestants) > 1 and free and options.scenario != "server":
         # Small differences take many turns.
         options = replace(options, duration_s=DEFAULT_DURATION_S)
     watch = BoxWatch(observe, clock)
@@ -201,12 +202,17 @@ def run(
                 whole = state.replicate(part, within(tell, index, options.replicates))
                 if not whole:
                     break
-        _add_operators(state)
     except (KeyboardInterrupt, SystemExit) as stopped:
         if any(bout.turns for bouts in state.bouts.values() for bout in bouts):
             state.broken.append("The run was interrupted: this is what was measured until then.")
             raise Interrupted(state.report(command)) from stopped
         raise
+    if watch.error is not None:
+        state.broken.append(f"The box could not be watched to the end: {watch.error}")
+    try:
+        _add_operators(state)
+    except (KeyboardInterrupt, SystemExit) as stopped:  # the measurement itself is whole
+        raise Interrupted(state.report(command)) from stopped
     tell(1.0)
     return state.report(command)
 

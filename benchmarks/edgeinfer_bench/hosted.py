@@ -112,7 +112,9 @@ class Hosted:
         Raises:
             EdgeInferError: if the model cannot be opened so.
         """
-        self._remote = Remote(Child("edgeinfer_bench.worker"))
+        # CUDA reads it when it starts: kernels are then waited for, not only launched.
+        child = Child("edgeinfer_bench.worker", environment={"CUDA_LAUNCH_BLOCKING": "1"})
+        self._remote = Remote(child)
         command = {"do": "operators", "frames": frames, **self.job.to_dict()}
         found: dict[str, Any] = self._ask(command, _OPERATORS_S)["operators"]
         return found

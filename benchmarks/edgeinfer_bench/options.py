@@ -22,8 +22,9 @@ class BenchOptions:
     """How a benchmark runs.
 
     Where neither `frames` nor `duration_s` is given, 1000 frames or 20 seconds are measured,
-    whichever comes first; where both are given, the same holds for them. Frames in an open loop
-    (``paced``, ``server``) count where they arrive, also those that are then dropped.
+    whichever comes first, and 20 seconds of each where several models take turns; where both are
+    given, the same holds for them. Frames in an open loop (``paced``, ``server``) count where they
+    arrive, also those that are then dropped.
 
     Attributes:
         scenario: ``single``: frames back to back, one at a time. ``paced``: they arrive at `fps`,
@@ -104,11 +105,6 @@ class BenchOptions:
                     f"{name} is for the scenario {' or '.join(scenarios)}, and this is "
                     f"'{self.scenario}': leave it out, or change the scenario."
                 )
-
-    @property
-    def open_loop(self) -> bool:
-        """Whether frames arrive when they do, not when the model is ready."""
-        return self.scenario in ("paced", "server")
 
     @property
     def max_frames(self) -> int | None:

@@ -74,7 +74,7 @@ def relative(base: BenchResult, new: BenchResult) -> Versus | None:
     Returns:
         None where the two did not run in turns or had too few.
     """
-    if base.block is None or base.block != new.block:
+    if base.scenario not in _COSTS or base.block is None or base.block != new.block:
         return None
     pairs = [
         pair
@@ -127,7 +127,6 @@ _COSTS: dict[str, Callable[[Replicate], list[float]]] = {
     "single": _latencies,
     "paced": _ages,
     "offline": _times,
-    "server": _ages,
 }
 
 

@@ -17,7 +17,7 @@ class Replicate:
         samples_ns: columns by name: ``at`` (when work on the frame began, since `began_ns`),
             ``latency``, ``age`` and each stage that happened, one row per measured frame in the
             order of the run; None where a stage did not happen.
-        warmup_samples_ns: the same for the frames before those.
+        warmup_samples_ns: the same for the frames before those; ``at`` since the first of them.
         opening_ns: opening the model, until it could take a frame.
         first_frame_ns: latency of the first frame after opening, None where there was none.
         began_ns: monotonic clock of the box when measuring began.

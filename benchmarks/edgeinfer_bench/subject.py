@@ -37,6 +37,5 @@ class Subject(Protocol):
 class Entry:
     """One model of a run: how to open it and where its frames come from."""
 
-    label: str
     open_model: Callable[[], Subject]
     open_source: Callable[[Subject], Source]

@@ -112,8 +112,9 @@ if TYPE_CHECKING:
     "peers",
     multiple=True,
     metavar="NAME[=PYTHON]",
-    help="Measure what others do with MODEL, in turns with it: onnxruntime, openvino, opencv-dnn, "
-    "ultralytics; PYTHON is the interpreter of an environment that has it. Repeatable.",
+    help="Measure what others do with MODEL, in turns with it: onnxruntime, openvino, "
+    "openvino-fp32, opencv-dnn, ultralytics; PYTHON is the interpreter of an environment that has "
+    "it. Repeatable.",
 )
 @click.option(
     "--operators/--no-operators",

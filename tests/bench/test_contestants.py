@@ -14,6 +14,7 @@ import pytest
 
 from edgeinfer.errors import ModelFileError, SourceError, UsageError
 from edgeinfer.model import LoadOptions
+from edgeinfer.results import Detections
 from edgeinfer_bench import BenchOptions, Report
 from edgeinfer_bench.api import Cell, bench_cells
 from edgeinfer_bench.entries import entry_for
@@ -226,3 +227,17 @@ def test_frames_of_several_inputs_are_written_together(tmp_path: Path) -> None:
     with np.load(folder / "0.npz") as stored:
         assert stored["names"].tolist() == ["a", "b"]
         assert stored["a0"].shape == stored["a1"].shape == (1, 4)
+
+
+@pytest.mark.parametrize(("off", "whole"), [(0.0, True), (0.05, False)])
+def test_a_peer_that_runs_the_file_as_it_is_is_held_to_the_limits_of_its_precision(
+    off: float, whole: bool, witness: Witness
+) -> None:
+    answers = []
+    for frame in witness._frames:
+        found = witness._model(frame).value
+        assert isinstance(found, Detections)
+        rows = zip(found.class_ids, found.scores - off, found.boxes_xyxy, strict=True)
+        answers.append({"boxes": [[int(c), float(s), *map(float, box)] for c, s, box in rows]})
+    said = witness.agree(answers, "yolov8", "as the file")
+    assert (said["same"] == said["frames"] == MOST_FRAMES) is whole

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from edgeinfer.errors import ProviderError, UsageError
 from edgeinfer.frames import Frame
 from edgeinfer.results import Payload, Result
+from edgeinfer.spec import InputSpec, ModelSpec
 from edgeinfer.testing import STUB_SERVED, FakeClock, StubModel, StubSource
 from edgeinfer_bench.boxstate import BoxState
 from edgeinfer_bench.harness import Contestant, Interrupted, run
@@ -37,7 +39,7 @@ def contestant(
     operators: Callable[[], Mapping[str, Any]] | None = None,
 ) -> Contestant:
     """A model whose processes are rigs over stubs: `make` is called for each."""
-    entry = Entry(label, make, lambda model: source() if source else StubSource(clock, 50))
+    entry = Entry(make, lambda model: source() if source else StubSource(clock, 50))
     return Contestant(label, lambda: Rig(entry, warmup, None, clock, clock.wait_until), operators)
 
 
@@ -334,6 +336,16 @@ def test_a_planted_change_of_output_is_caught(clock: FakeClock) -> None:
     outputs = [*[np.ones((1, 4), np.float32)] * 83, np.full((1, 4), 2, np.float32)]
     report = measure(clock, lambda: StubModel(clock, outputs=outputs), frames=500)
     assert len(report.validity.reasons) == 1 and "output changed" in report.validity.reasons[0]
+
+
+def test_a_model_that_remembers_frames_may_answer_the_same_one_otherwise(clock: FakeClock) -> None:
+    tensor = InputSpec("images", kind="tensor", context=2)
+    outputs = [np.full((1, 4), value, np.float32) for value in range(7)]
+    model = partial(
+        StubModel, clock, outputs=outputs, spec=ModelSpec("tensor", "tensor", inputs=(tensor,))
+    )
+    report = measure(clock, model, frames=120)
+    assert not report.validity.reasons
 
 
 def test_too_few_frames_make_the_report_invalid(clock: FakeClock) -> None:

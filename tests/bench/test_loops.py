@@ -322,3 +322,27 @@ def test_the_harness_adds_less_than_twenty_microseconds_to_a_frame(order: Order)
         if 0 < found[-1] < 20_000:
             break
     assert 0 < min(found) < 20_000
+
+
+class Broken(StubModel):
+    """Raises what nobody expects."""
+
+    def predict(self, frame: Frame) -> Result[Payload]:
+        if self.calls == 5:
+            raise RuntimeError("planted: a library gave up")
+        return super().predict(frame)
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_what_nobody_expects_ends_every_lane_and_comes_out(clock: FakeClock, lanes: int) -> None:
+    models = [Broken(clock, [MS]), *(StubModel(clock, [MS]) for _ in range(lanes - 1))]
+    with pytest.raises(RuntimeError, match="planted"):
+        open_loop(bench_of(clock, *models), Order("open-loop", 10_000, interval_ns=MS))
+    assert sum(model.calls for model in models) < 10_000
+
+
+def test_a_queue_that_only_grows_is_left_and_what_was_answered_stays(clock: FakeClock) -> None:
+    turn = paced(clock, [1000 * MS], frames=20_000, interval_ns=MS)
+    assert turn.error is None
+    assert turn.frames == pytest.approx(40, abs=1)  # 20 s of arrivals, and as long again
+    assert turn.offered == 20_000

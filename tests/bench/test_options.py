@@ -27,10 +27,6 @@ def test_a_servers_rate_takes_all_its_frames() -> None:
     assert BenchOptions("server", duration_s=3).max_duration_s == 3
 
 
-def test_only_cameras_and_servers_do_not_wait_for_the_model() -> None:
-    assert [name for name in SCENARIO_NAMES if BenchOptions(name).open_loop] == ["paced", "server"]
-
-
 @pytest.mark.parametrize(
     ("values", "said"),
     [

@@ -164,11 +164,11 @@ def test_what_has_no_decoder_is_compared_by_its_raw_outputs(name: str, tmp_path:
 
 def test_openvinos_own_runtime_gives_the_same_answers(tmp_path: Path) -> None:
     python = interpreter_of("openvino", "openvino")
-    about, found = beside("openvino", DIGITS, str(CONVEYOR), tmp_path / "frames", python)
+    about, found = beside("openvino-fp32", DIGITS, str(CONVEYOR), tmp_path / "frames", python)
     assert about["threads"] == 1 and about["precision"] == "fp32"
     assert found.complete and found.figures["boxes_on_both"] > 20, found.sentence
     model = mobilenet_v2_like(tmp_path, 64)
-    _, found = beside("openvino", model, "synthetic:160x120", tmp_path / "classes", python)
+    _, found = beside("openvino-fp32", model, "synthetic:160x120", tmp_path / "classes", python)
     assert found.complete, found.sentence
 
 

@@ -208,7 +208,7 @@ def test_a_page_without_any_frame_is_still_a_page(make_report: MakeReport) -> No
         ("single", "2 ms median per frame"),
         ("paced", "At 100 frames a second, the median result is"),
         ("offline", "500 frames a second with 2 lanes."),
-        ("server", "Holds 84 frames a second, arriving at random, with 99 in 100 answered"),
+        ("server", "Holds 84 frames a second, arriving at random: 100 in 100 were answered"),
     ],
 )
 def test_each_scenario_has_its_first_sentence(

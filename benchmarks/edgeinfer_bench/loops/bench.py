@@ -76,7 +76,7 @@ class Bench:
         self.fallback = self.fallback or result.served.fallback
         if result.flags:
             self.flags.update(result.flags)
-        if not self.model.spec.state:
+        if not self.model.spec.carries:
             self.watch.see(result)
 
     def turn(

@@ -8,13 +8,14 @@ Harchol-Balter, "Open versus closed: a cautionary tale", NSDI 2006).
 from __future__ import annotations
 
 import heapq
+import math
 import threading
 from collections import deque
 from collections.abc import Iterator
 
 import numpy as np
 
-from edgeinfer.errors import EdgeInferError, UsageError
+from edgeinfer.errors import UsageError
 from edgeinfer_bench.loops.bench import Bench
 from edgeinfer_bench.order import Order, Turn
 from edgeinfer_bench.recorder import Recorder
@@ -22,6 +23,7 @@ from edgeinfer_bench.subject import Stream
 
 # The first frame is due so long after the start: everybody is waiting by then.
 _HEAD_START_NS = 2_000_000
+_LEAST_PATIENCE_NS = 10_000_000_000
 
 
 def arrivals(order: Order) -> Iterator[tuple[int, int]]:
@@ -49,7 +51,7 @@ class _Queue:
 
     def __init__(self, order: Order, start_ns: int) -> None:
         self._order = order
-        self._start = start_ns
+        self.start_ns = start_ns
         self._coming = arrivals(order)
         self._waiting: deque[tuple[int, int]] = deque()
         self.offered = 0
@@ -61,7 +63,7 @@ class _Queue:
         at, stream = next(self._coming)
         over = self._order.frames is not None and self.offered >= self._order.frames
         late = self._order.duration_ns is not None and at >= self._order.duration_ns
-        self._next = None if over or late else (self._start + at, stream)
+        self._next = None if over or late else (self.start_ns + at, stream)
 
     @property
     def next_due(self) -> int | None:
@@ -101,41 +103,47 @@ class _Loop:
         self._recorder = recorder
         self._queue = queue
         self._turnstile = threading.Lock()
+        self._until_ns = queue.start_ns + _patience_ns(order)
         self._late = 0
         self._over = False
-        self.error: EdgeInferError | None = None
+        self.error: BaseException | None = None
         self.streams: list[int] = []
 
     def work(self, lane: Stream) -> None:
-        """Answer frames until none is left; the one who waits for the next holds the turnstile."""
+        """Answer frames until none is left; what goes wrong ends every lane, see `error`."""
+        try:
+            while not self._over and self._step(lane):
+                pass
+        except BaseException as error:
+            self.error, self._over = self.error or error, True
+
+    def _step(self, lane: Stream) -> bool:
+        """One frame; the lane that waits for the next one holds the turnstile."""
         bench = self._bench
-        while not self._over:
-            with self._turnstile:
-                taken = self._take()
-                if taken is None:
-                    return
-                frame = bench.feed.next(taken[0])
-            if frame is None:
-                return
-            try:
-                began = bench.clock()
-                result = bench.lane_of(taken[1], lane).predict(frame)
-            except EdgeInferError as error:
-                self.error, self._over = error, True
-                return
-            with bench.lock:
-                self._recorder.add(result, began)
-                if self._order.streams > 1:
-                    self.streams.append(taken[1])
-                bench.note(result, frame)
-                limit = self._order.give_up_over_ns
-                self._late += limit is not None and result.age_ns > limit
-                self._over |= limit is not None and self._late > self._order.give_up_after
+        with self._turnstile:
+            taken = self._take()
+            frame = None if taken is None else bench.feed.next(taken[0])
+        if taken is None or frame is None:
+            return False
+        began = bench.clock()
+        result = bench.lane_of(taken[1], lane).predict(frame)
+        with bench.lock:
+            self._recorder.add(result, began)
+            if self._order.streams > 1:
+                self.streams.append(taken[1])
+            bench.note(result, frame)
+            limit = self._order.give_up_over_ns
+            self._late += limit is not None and result.age_ns > limit
+            self._over |= limit is not None and self._late > self._order.give_up_after
+        return True
 
     def _take(self) -> tuple[int, int] | None:
         queue, bench = self._queue, self._bench
         while True:
-            queue.take_in(bench.clock())
+            now = bench.clock()
+            if now >= self._until_ns:
+                return None
+            queue.take_in(now)
             taken = queue.pop()
             if taken is not None:
                 return taken
@@ -144,8 +152,19 @@ class _Loop:
             bench.wait_until(queue.next_due)
 
 
+def _patience_ns(order: Order) -> float:
+    """How long after the start the last frame may be answered: where nothing is dropped, a queue
+    that only grew would take for ever to empty. As long again as all arrivals, at least 10 s."""
+    ends = [math.inf]
+    if order.frames is not None:
+        ends.append(order.frames * order.interval_ns / order.streams)
+    if order.duration_ns is not None:
+        ends.append(order.duration_ns)
+    return min(ends) + max(_LEAST_PATIENCE_NS, min(ends))
+
+
 def open_loop(bench: Bench, order: Order) -> Turn:
-    """Measure until every arrival was answered or dropped.
+    """Measure until every arrival was answered or dropped, or nobody can wait for it any more.
 
     Raises:
         UsageError: for a live source, which sets its own pace.

@@ -21,12 +21,14 @@ class Peer:
         script: its file in this folder.
         distribution: what is installed to have it.
         remedy: how that is done.
+        exact: whether it is told to compute in the file's own precision.
     """
 
     title: str
     script: str
     distribution: str
     remedy: str
+    exact: bool = False
 
 
 _ROOM = "make peers, and name .venv-peers/bin/python as its interpreter"
@@ -41,6 +43,13 @@ PEERS: Mapping[str, Peer] = MappingProxyType(
             "openvino_peer.py",
             "openvino",
             f"pip install 'edgeinfer[peers]'; or {_ROOM}",
+        ),
+        "openvino-fp32": Peer(
+            "OpenVINO in FP32",
+            "openvino_peer.py",
+            "openvino",
+            f"pip install 'edgeinfer[peers]'; or {_ROOM}",
+            exact=True,
         ),
         "opencv-dnn": Peer(
             "OpenCV DNN",

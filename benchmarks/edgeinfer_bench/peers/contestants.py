@@ -62,7 +62,9 @@ class PeerRig:
         self._process = PeerProcess(case.name, case.python)
         about = self._process.open(case.path, case.threads, case.spec, case.input_shape)
         self._process.frames(case.folder)
-        warm = _columns(self._block(_WARMUP))
+        warm = dict(_columns(self._block(_WARMUP)))
+        began = warm["at"][0] or 0
+        warm["at"] = tuple(None if at is None else at - began for at in warm["at"])
         return Opened(self._about(about), case.source, None, 1, about["opening_ns"], warm, None)
 
     def _about(self, said: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,6 +193,9 @@ def gather(names: Sequence[str], cell: Cell, source: str | None, options: BenchO
         contestants, notes = [], []
         with contextlib.closing(host):
             about = host.witness(Path(folder.name))
+            device = about["summary"]["device"]
+            if not device.lower().startswith("cpu"):
+                notes.append(f"Peers run on the CPU, {cell.label} on {device}.")
             for peer, (name, _, python) in zip(peers, asked, strict=True):
                 with contextlib.closing(peer):
                     case, why = _case(peer, python, cell, Path(folder.name), about, host)

@@ -40,12 +40,14 @@ class Request:
         threads: for inference; None: the library's own choice.
         spec: JSON of schema edgeinfer.spec/1.
         input_shape: of the first input where the file leaves it open, else empty.
+        exact: whether to compute in the file's own precision, not in what the library prefers here.
     """
 
     path: str
     threads: int | None
     spec: Mapping[str, Any]
     input_shape: tuple[int, ...]
+    exact: bool = False
 
 
 class Opened(Protocol):
@@ -90,7 +92,13 @@ class _Server:
         for name in self._needs:
             load(name)
         shape = tuple(command.get("input_shape") or ())
-        request = Request(command["path"], command.get("threads"), command["spec"], shape)
+        request = Request(
+            command["path"],
+            command.get("threads"),
+            command["spec"],
+            shape,
+            bool(command.get("exact")),
+        )
         began = time.perf_counter_ns()
         self._opened = self._opener(request)
         return {"about": dict(self._opened.about), "opening_ns": time.perf_counter_ns() - began}

@@ -84,6 +84,7 @@ class PeerProcess:
             "threads": threads,
             "spec": dict(spec),
             "input_shape": list(input_shape),
+            "exact": self.peer.exact,
         }
         answer = self._said(asked, f"cannot open {path}", _OPEN_S)
         return {**answer["about"], "opening_ns": answer["opening_ns"]}

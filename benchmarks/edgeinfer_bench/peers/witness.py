@@ -17,6 +17,8 @@ from edgeinfer_bench.subject import Entry
 
 # Enough to see a model at work, few enough for every process to hold them.
 MOST_FRAMES = 32
+# What a peer says of its precision where it runs the file as it is.
+_OF_THE_FILE = "as the file"
 
 
 class Witness:
@@ -62,6 +64,8 @@ class Witness:
             ours: list[Any] = [self._model.raw(frame) for frame in self._frames]
         else:
             ours = [self._model(frame).value for frame in self._frames]
+        if precision == _OF_THE_FILE:
+            precision = self._model.spec.precision or "fp32"
         coarser = max((precision, self._model.served.compute_precision), key=_coarseness)
         threshold = float(self._model.spec.thresholds.get("score", 0.25))
         found = agreement(answers, ours, precision=coarser, score_threshold=threshold)

@@ -26,12 +26,11 @@ class Part:
     """A replicate's share of a run.
 
     Attributes:
-        index: of the replicate, from 0, of `count`.
+        index: of the replicate, from 0.
         frames: at most, None for no limit. duration_ns: of measuring, per model.
     """
 
     index: int
-    count: int
     frames: int | None
     duration_ns: int | None
 
@@ -41,11 +40,16 @@ class Part:
         count, frames = options.replicates, options.max_frames
         share = None if frames is None else frames // count + (index < frames % count)
         seconds = options.max_duration_s
-        return Part(index, count, share, None if seconds is None else round(seconds / count * 1e9))
+        return Part(index, share, None if seconds is None else round(seconds / count * 1e9))
 
 
 class Scenario(Protocol):
     """Measures warmed-up bouts; one object sees all replicates of a run."""
+
+    @property
+    def block(self) -> int | None:
+        """Frames in a turn, once they are known; None where nobody takes turns."""
+        ...
 
     def measure(self, bouts: Sequence[Bout], part: Part, progress: Progress, /) -> None:
         """Give every bout its turns; progress is told shares of this replicate."""
@@ -61,13 +65,11 @@ def within(progress: Progress, index: int, count: int) -> Progress:
     return lambda share: progress((index + share) / count)
 
 
-def rounds(
-    bouts: Sequence[Bout], part: Part, progress: Progress
-) -> Iterator[tuple[list[Bout], float]]:
+def rounds(bouts: Sequence[Bout], part: Part, progress: Progress) -> Iterator[list[Bout]]:
     """Rounds in which everybody has a turn, in an order that rotates, until all have their share.
 
     Yields:
-        The bouts in their order, and the share of the replicate that is done.
+        The bouts in their order.
     """
     order = list(bouts)
     while order and not any(bout.over for bout in order):
@@ -75,7 +77,7 @@ def rounds(
         progress(done)
         if done >= 1:
             return
-        yield order, done
+        yield order
         order = order[1:] + order[:1]
 
 

@@ -15,6 +15,8 @@ from edgeinfer_bench.scenarios.base import SETTLE_NS, Part, Progress, left, roun
 _REFERENCE = Order(frames=50, duration_ns=1_000_000_000)
 # With several models: arrivals of each in a turn last this long.
 _TURN_S = 1.0
+# One alone is asked this often for what it has: it is then safe.
+_SLICE_S = 5.0
 
 
 class Paced:
@@ -23,24 +25,28 @@ class Paced:
     def __init__(self, options: BenchOptions) -> None:
         self._options = options
         self._fps = options.fps or DEFAULT_FPS
+        self.block: int | None = None
 
     def measure(self, bouts: Sequence[Bout], part: Part, progress: Progress, /) -> None:
         if self._options.fps is None:
             self._fps = bouts[0].know.fps or DEFAULT_FPS
         for bout in bouts:
             bout.reference = bout.try_order(_REFERENCE)
-        turn = None
+        rate = self._fps * self._options.streams
         if len(bouts) > 1:
-            turn = self._options.block
-            turn = turn or math.ceil(_TURN_S * self._fps * self._options.streams)
-        for order, _ in rounds(bouts, part, progress):
+            self.block = self._options.block or math.ceil(_TURN_S * rate)
+        most = self.block
+        if most is None and self._options.policy != "all":
+            # What is cut in two loses a frame at most; a queue that grows must not be cut.
+            most = math.ceil(_SLICE_S * rate)
+        for order in rounds(bouts, part, progress):
             for bout in order:
-                bout.measure(self._order(bout, part, turn))
+                bout.measure(self._order(bout, part, most))
 
-    def _order(self, bout: Bout, part: Part, turn: int | None) -> Order:
+    def _order(self, bout: Bout, part: Part, most: int | None) -> Order:
         frames = left(bout, part)
-        if turn is not None:
-            frames = turn if frames is None else min(turn, frames)
+        if most is not None:
+            frames = most if frames is None else min(most, frames)
         return Order(
             kind="open-loop",
             frames=frames,
@@ -48,7 +54,7 @@ class Paced:
             interval_ns=round(1e9 / self._fps),
             streams=self._options.streams,
             policy=self._options.policy or "latest",
-            settle_ns=0 if turn is None else SETTLE_NS,
+            settle_ns=0 if self.block is None else SETTLE_NS,
         )
 
     def arrival(self, label: str, lanes: int, /) -> Mapping[str, Any]:

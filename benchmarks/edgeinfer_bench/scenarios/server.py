@@ -23,6 +23,8 @@ QUANTILE = 0.99
 _REFERENCE = Order(frames=50, duration_ns=2_000_000_000)
 _DEFAULT_FACTOR = 3.0
 _TRIALS = 12
+# A trial lasts no longer, unless it takes that to have frames enough.
+_TRIAL_S = 60.0
 # Fewer can hold no rate with that confidence, however few are late.
 _LEAST_FRAMES = 300
 # A rate that misses by less is tried again: one hiccup of the box is no limit of the model.
@@ -70,6 +72,8 @@ class Server:
         self._options = options
         self._found: dict[str, _Search] = {}
         self._seed = 0
+        self._target_ns = None if options.target_ms is None else round(options.target_ms * 1e6)
+        self.block: int | None = None
 
     def measure(self, bouts: Sequence[Bout], part: Part, progress: Progress, /) -> None:
         for number, bout in enumerate(bouts):
@@ -84,12 +88,13 @@ class Server:
         bout.reference = bout.try_order(_REFERENCE)
         taken = [value for value in bout.reference.samples_ns.get("latency", ()) if value]
         usual = median(taken or [10_000_000])
-        target = self._options.target_ms
-        target_ns = _DEFAULT_FACTOR * usual if target is None else target * 1e6
+        if self._target_ns is None:  # of the first model: the others are held to the same
+            self._target_ns = round(_DEFAULT_FACTOR * usual)
+        target_ns = self._target_ns
         # More than the lanes can do without a pause cannot be held for long.
         most = 1e9 / usual * bout.know.lanes
         lowest = most / 2 if target_ns < usual else most * _LOWEST_SHARE
-        search = _Search(round(target_ns), 0.0, most, lowest)
+        search = _Search(target_ns, 0.0, most, lowest)
         self._found[bout.label] = search
         while not search.over and not bout.over:
             rate = search.next_rate()
@@ -102,7 +107,9 @@ class Server:
             progress(min(1.0, len(search.trials) / _TRIALS) * _SEARCH_SHARE)
 
     def _try(self, bout: Bout, rate: float, search: _Search) -> bool:
-        frames = max(_LEAST_FRAMES, self._options.frames or DEFAULT_FRAMES)
+        limit_s = self._options.duration_s or _TRIAL_S
+        wanted = min(self._options.frames or DEFAULT_FRAMES, round(rate * limit_s))
+        frames = max(_LEAST_FRAMES, wanted)
         order = self._order(rate, frames, None, search.target_ns, allowed(frames))
         turn = bout.try_order(order)
         held = judge_trial(turn, search.target_ns)

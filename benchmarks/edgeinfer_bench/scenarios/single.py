@@ -26,17 +26,18 @@ class Single:
 
     def __init__(self, options: BenchOptions) -> None:
         self._options = options
+        self.block: int | None = None
 
     def measure(self, bouts: Sequence[Bout], part: Part, progress: Progress, /) -> None:
         """Frames at the limit are divided into equal turns, so that everybody has as many."""
-        alone = len(bouts) == 1
-        block = None if alone else block_of(bouts, self._options)
-        for order, _ in rounds(bouts, part, progress):
+        if len(bouts) > 1 and self.block is None:
+            self.block = block_of(bouts, self._options)
+        for order in rounds(bouts, part, progress):
             for bout in order:
-                bout.measure(self._order(bout, part, block))
+                bout.measure(self._order(bout, part))
 
-    def _order(self, bout: Bout, part: Part, block: int | None) -> Order:
-        rest = left(bout, part)
+    def _order(self, bout: Bout, part: Part) -> Order:
+        rest, block = left(bout, part), self.block
         if block is None:
             limit = _SLICE_NS
             if part.duration_ns is not None:

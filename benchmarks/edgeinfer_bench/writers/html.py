@@ -11,7 +11,7 @@ from edgeinfer.packages import need
 from edgeinfer.timing import STAGES
 from edgeinfer_bench import tables
 from edgeinfer_bench.charts import histogram, rate_search, stage_stack, tail, timeline
-from edgeinfer_bench.charts.axes import headline_samples, limit_ns, quantity, shared_scale
+from edgeinfer_bench.charts.axes import headline_samples, quantity, shared_scale
 from edgeinfer_bench.charts.frame import series
 from edgeinfer_bench.charts.timeline import drops_at, laid_out, throttled_at
 from edgeinfer_bench.report import Report
@@ -42,6 +42,7 @@ def html_text(report: Report) -> str:
     results = report.results
     detailed = results[:_IN_DETAIL] if len(results) <= _IN_DETAIL else ()
     measured = [result for result in results if result.frames]
+    timelines = _timelines(report, measured)
     return str(
         _template().render(
             report=report,
@@ -51,8 +52,8 @@ def html_text(report: Report) -> str:
             tables=tables,
             series={result.label: series(at) for at, result in enumerate(results)},
             detailed=detailed,
-            timelines=_timelines(report, measured),
-            shown=_shown(report, measured),
+            timelines=timelines,
+            shown=_shown(report, measured, timelines),
             distribution=_distribution(measured),
             searches=[
                 (result.label, chart, tables.trials(result))
@@ -93,14 +94,16 @@ def _throttled(report: Report) -> list[Sequence[int]]:
     return [span for run in runs(report) for span in throttled_spans(run)]
 
 
-def _shown(report: Report, measured: Sequence[BenchResult]) -> dict[str, bool]:
+def _shown(
+    report: Report, measured: Sequence[BenchResult], timelines: Sequence[tuple[str, str]]
+) -> dict[str, bool]:
     """Which marks the timelines carry: a legend names only those."""
     stretches = [laid_out(result) for result in measured]
     return {
         "processes": any(len(each) > 1 for each in stretches),
         "drops": any(drops_at(each) for each in stretches),
         "throttled": any(throttled_at(each, _throttled(report)) for each in stretches),
-        "limit": any(limit_ns(result) for result in measured),
+        "limit": any('class="limit"' in plot for _, plot in timelines),
     }
 
 

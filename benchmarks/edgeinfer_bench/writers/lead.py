@@ -58,10 +58,11 @@ def _server(result: BenchResult) -> str:
     rate, target = result.arrival.get("rate"), result.arrival.get("target_ns")
     if not rate:
         return f"No rate was found at which 99 in 100 frames are answered within {_ms(target)}."
-    percent = 100 * float(result.arrival.get("quantile") or 0.99)
+    timely = sum(1 for age in result.samples_ns["age"] if age is not None and age <= (target or 0))
+    percent = 100 * timely / max(1, result.frames)
     return (
-        f"Holds {rate:,.4g} frames a second, arriving at random, with {percent:g} in 100 answered "
-        f"within {_ms(target)}."
+        f"Holds {rate:,.4g} frames a second, arriving at random: {percent:.4g} in 100 were "
+        f"answered within {_ms(target)}."
     )
 
 
@@ -95,7 +96,9 @@ def _compared(report: Report) -> str:
 
 def _part(ratio: float) -> str:
     """How far from equal, with two digits that mean something."""
-    return f"{100 * abs(1 - ratio):.2g}%" if abs(1 - ratio) < 0.995 else f"{ratio - 1:.2g} times"
+    if ratio > 1.995:
+        return f"{ratio - 1:.2g} times"
+    return f"{100 * abs(1 - ratio):.3g}%" if ratio < 0.01 else f"{100 * abs(1 - ratio):.2g}%"
 
 
 def _best(report: Report) -> str:

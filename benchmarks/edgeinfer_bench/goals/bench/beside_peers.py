@@ -7,6 +7,7 @@ user of that peer could. `make peers` makes the environment of those that need t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,18 +70,18 @@ def _measure(context: Context, item: _Subject) -> Report:
     plain = Cell(_PLAIN, item.path, LoadOptions(provider="cpu", use_plan=False))
     options = BenchOptions(duration_s=max(2.0, _SECONDS * context.effort))
     context.say(f"measuring {item.name} beside its peers")
-    field = gather(_names(), plain, item.source, options)
-    for note in field.notes:
-        context.note(f"{item.name}: {note}")
-    return bench_cells(
-        [tuned, plain],
-        item.source,
-        bench_options=options,
-        others=field.contestants,
-        notes=field.notes,
-        most_frames=field.most_frames,
-        command="python -m edgeinfer_bench.goals.bench --only peers",
-    )
+    with closing(gather(_names(), plain, item.source, options)) as field:
+        for note in field.notes:
+            context.note(f"{item.name}: {note}")
+        return bench_cells(
+            [tuned, plain],
+            item.source,
+            bench_options=options,
+            others=field.contestants,
+            notes=field.notes,
+            most_frames=field.most_frames,
+            command="python -m edgeinfer_bench.goals.bench --only peers",
+        )
 
 
 def _names() -> list[str]:
@@ -115,9 +116,10 @@ def _goal(
         detail={
             "95% interval": f"{found.low:.3f} to {found.high:.3f}",
             "median latency": f"{_ms(ours)} and {_ms(theirs)} ms",
-            "edgeinfer ran on": f"{ours.about.get('provider_impl')}, {plan.get('threads')} "
-            f"thread(s), preprocessing on the {plan.get('preprocess')}",
-            "peer": f"{theirs.about.get('provider_impl')}",
+            "edgeinfer ran on": f"{ours.about.get('provider_impl')} in "
+            f"{ours.about.get('compute_precision')}, {plan.get('threads')} thread(s), "
+            f"preprocessing on the {plan.get('preprocess')}",
+            "peer": f"{theirs.about.get('provider_impl')}, {theirs.about.get('compute_precision')}",
             "answers": str(agreement or "not compared"),
             "where the time goes": f"{_stages(ours)} and {_stages(theirs)}",
         },
