@@ -201,8 +201,13 @@ def gather(names: Sequence[str], cell: Cell, source: str | None, options: BenchO
                     case, why = _case(peer, python, cell, Path(folder.name), about, host)
                 if case is None:
                     notes.append(f"{peer.peer.title} could not take part: {why}")
-                else:
-                    contestants.append(Contestant(name, functools.partial(PeerRig, case)))
+                    continue
+                if case.about["head"] == "tensor" and about["spec"]["head"] != "tensor":
+                    notes.append(
+                        f"{peer.peer.title} stops at the raw outputs: no postprocessing is in its "
+                        f"latency."
+                    )
+                contestants.append(Contestant(name, functools.partial(PeerRig, case)))
         stack.pop_all()
     return Field(tuple(contestants), tuple(notes), MOST_FRAMES, folder)
 

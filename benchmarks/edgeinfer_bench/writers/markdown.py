@@ -22,7 +22,9 @@ def markdown_text(report: Report) -> str:
 
 def _parts(report: Report) -> Iterator[str]:
     validity = report.validity
-    yield "# Benchmark: " + _escape(", ".join(result.label for result in report.results[:3]))
+    labels = [result.label for result in report.results]
+    more = f", and {len(labels) - 3} more" if len(labels) > 3 else ""
+    yield "# Benchmark: " + _escape(", ".join(labels[:3]) + more)
     yield _escape(lead(report))
     yield f"**{validity.verdict}**, measured {report.created}"
     yield "\n".join(f"- {_escape(reason)}" for reason in validity.reasons)
