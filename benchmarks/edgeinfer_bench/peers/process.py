@@ -86,7 +86,7 @@ class PeerProcess:
             "input_shape": list(input_shape),
             "exact": self.peer.exact,
         }
-        answer = self._said(asked, f"cannot open {path}", _OPEN_S)
+        answer = self._said(asked, f"cannot open {path.name}", _OPEN_S)
         return {**answer["about"], "opening_ns": answer["opening_ns"]}
 
     def frames(self, folder: Path) -> int:
