@@ -315,8 +315,8 @@ def test_offline_runs_the_pipeline_over_a_real_model(clock: FakeClock) -> None:
     ids=lambda order: order.kind,
 )
 def test_the_harness_adds_little_to_a_frame(order: Order) -> None:
-    """The promise is 20 microseconds, and benchmarks/reports/bench.md says what it is; a box that is
-    busy or slow may take ten times as long, and that is no reason to fail."""
+    """The promise is 20 microseconds, and benchmarks/reports/bench.md says what it is; a box that
+    is busy or slow may take ten times as long, and that is no reason to fail."""
     found = []
     for _ in range(5):
         found.append(added_ns(order, rounds=10)[0])
