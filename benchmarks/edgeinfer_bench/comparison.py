@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgeinfer.machine import Machine
+from edgeinfer_bench.recorder import late
 from edgeinfer_bench.report import Report
 from edgeinfer_bench.result import BenchResult
 from edgeinfer_bench.stats import MIN_PROCESSES, Interval, mean_ratio, ratios
@@ -262,7 +263,7 @@ def _rates(ours: BenchResult, theirs: BenchResult, prefix: str) -> Iterator[Metr
 
 def _per_frame(result: BenchResult) -> list[float]:
     deadline = float(result.arrival.get("deadline_ns") or math.inf)
-    timely = [sum(age <= deadline for age in item.column("age")) for item in result.replicates]
+    timely = [item.frames - late(item.samples_ns, deadline) for item in result.replicates]
     return [
         item.elapsed_ns / max(1, count)
         for item, count in zip(result.replicates, timely, strict=True)

@@ -9,15 +9,13 @@ from typing import Any
 from edgeinfer_bench.recorder import Samples
 from edgeinfer_bench.replicate import columns_from
 
-KINDS = ("back-to-back", "open-loop", "offline")
-
 
 @dataclass(frozen=True)
 class Order:
     """How many frames, and how they arrive.
 
     Attributes:
-        kind: of `KINDS`.
+        kind: of `loops.LOOPS`.
         frames: arrivals at most, None for no limit; over all streams.
         duration_ns: time at most, None for no limit; no arrival is later.
         interval_ns: between arrivals of one stream in an open loop; the mean where `seed` is given.

@@ -16,6 +16,11 @@ _FIRST_CAPACITY = 1024
 _MAX_CAPACITY = 1 << 17
 
 
+def late(samples: Samples, limit_ns: float) -> int:
+    """How many frames were older than a limit when they were answered."""
+    return sum(1 for age in samples.get("age", ()) if age is not None and age > limit_ns)
+
+
 class Recorder:
     """Columns of nanoseconds, allocated ahead so that noting a frame costs about a microsecond.
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from edgeinfer.timing import LATENCY_STAGES, STAGES, summarize
-from edgeinfer_bench.recorder import Samples
+from edgeinfer_bench.recorder import Samples, late
 from edgeinfer_bench.replicate import Replicate
 from edgeinfer_bench.stats import Interval, intervals
 
@@ -132,7 +132,7 @@ class BenchResult:
         deadline = self.arrival.get("deadline_ns")
         if deadline is None:
             return None
-        return sum(1 for age in self.samples_ns["age"] if age is not None and age > deadline)
+        return late(self.samples_ns, deadline)
 
     @property
     def fps(self) -> float:

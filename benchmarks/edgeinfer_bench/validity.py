@@ -10,6 +10,7 @@ from typing import Any
 from edgeinfer_bench.boxstate import BoxState
 from edgeinfer_bench.boxverdict import judge_box, throttled_spans
 from edgeinfer_bench.probe import from_cache
+from edgeinfer_bench.recorder import late
 from edgeinfer_bench.result import BenchResult
 from edgeinfer_bench.scenarios.server import QUANTILE
 from edgeinfer_bench.stats import MIN_PROCESSES, statable
@@ -201,18 +202,13 @@ def _not_served(result: BenchResult) -> str | None:
             f"the 99th percentile takes 1,000 frames, and {result.frames:,} were measured: give "
             f"--frames 1000 or more."
         )
-    late = _late(result)
-    if late <= _SURELY_LATE * (1 - QUANTILE) * result.frames:
+    count = late(result.samples_ns, target)
+    if count <= _SURELY_LATE * (1 - QUANTILE) * result.frames:
         return None
     return (
-        f"the rate that was found did not hold: {late:,} of {result.frames:,} frames were late. "
+        f"the rate that was found did not hold: {count:,} of {result.frames:,} frames were late. "
         f"Measure again on a quieter box, or for longer."
     )
-
-
-def _late(result: BenchResult) -> int:
-    target = result.arrival["target_ns"]
-    return sum(1 for age in result.samples_ns["age"] if age is not None and age > target)
 
 
 _REASONS: tuple[Callable[[BenchResult], str | None], ...] = (
@@ -272,11 +268,11 @@ def _about_warmup(result: BenchResult) -> list[str]:
 def _about_rate(result: BenchResult) -> list[str]:
     if result.scenario != "server" or not result.arrival.get("rate"):
         return []
-    late = _late(result)
-    if late <= (1 - QUANTILE) * result.frames:
+    count = late(result.samples_ns, result.arrival["target_ns"])
+    if count <= (1 - QUANTILE) * result.frames:
         return []
     return [
-        f"{late:,} of {result.frames:,} frames were late at the rate that was found, which is a "
+        f"{count:,} of {result.frames:,} frames were late at the rate that was found, which is a "
         f"little above it: late frames come in groups, and a search has luck, too."
     ]
 

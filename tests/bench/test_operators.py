@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import numpy as np
 import onnx
 import pytest
 
-from edgeinfer import cache
 from edgeinfer.errors import EdgeInferError, UsageError
 from edgeinfer.frames import Frame, frame_from_array
 from edgeinfer.model import LoadOptions, open_model
@@ -22,19 +20,9 @@ from edgeinfer_bench.flops import flops
 from edgeinfer_bench.models import model_file
 from edgeinfer_bench.operators import profile_operators
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("temp")]
 
 CPU = LoadOptions(provider="cpu", threads=1)
-
-
-@pytest.fixture(autouse=True)
-def temp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of temporary files, and a cache of its own."""
-    folder = tmp_path / "temp"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    monkeypatch.setattr(cache, "_root", tmp_path / "cache")
-    return folder
 
 
 def picture() -> Frame:

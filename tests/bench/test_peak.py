@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,25 +7,16 @@ import numpy as np
 import onnx
 import pytest
 
-from edgeinfer import cache
 from edgeinfer.model import LoadOptions, open_model
 from edgeinfer.providers.profiling import recorded
 from edgeinfer_bench import peak
 from edgeinfer_bench.flops import flops, precision
 from edgeinfer_bench.peak import peak_gflops
 
+pytestmark = pytest.mark.usefixtures("temp")
+
 SIZE = 64
 ONE_THREAD = LoadOptions(provider="cpu", threads=1)
-
-
-@pytest.fixture(autouse=True)
-def temp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of temporary files, and a cache of its own."""
-    folder = tmp_path / "temp"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    monkeypatch.setattr(cache, "_root", tmp_path / "cache")
-    return folder
 
 
 @pytest.mark.parametrize(

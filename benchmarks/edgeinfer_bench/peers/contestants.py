@@ -120,9 +120,7 @@ class PeerRig:
         )
 
     def finish(self) -> Closing:
-        assert self._process is not None
-        about = {**self.case.about}
-        return Closing(self._about(about), self.case.source)
+        return Closing(self._about(self.case.about), self.case.source)
 
     def close(self) -> None:
         if self._process is not None:

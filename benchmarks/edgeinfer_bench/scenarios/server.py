@@ -17,6 +17,7 @@ from typing import Any
 from edgeinfer_bench.bout import Bout
 from edgeinfer_bench.options import DEFAULT_FRAMES, BenchOptions
 from edgeinfer_bench.order import Order, Turn
+from edgeinfer_bench.recorder import late
 from edgeinfer_bench.scenarios.base import Part, Progress, within
 
 QUANTILE = 0.99
@@ -153,27 +154,23 @@ def allowed(frames: int) -> int:
     """The most late frames of so many that leave the true share below 1% with 95% confidence;
     -1 where even none would not (fewer than 299 frames)."""
     share, total, count = 1 - QUANTILE, 0.0, -1
-    for late in range(frames + 1):
+    for number in range(frames + 1):
         total += math.exp(
             math.lgamma(frames + 1)
-            - math.lgamma(late + 1)
-            - math.lgamma(frames - late + 1)
-            + late * math.log(share)
-            + (frames - late) * math.log1p(-share)
+            - math.lgamma(number + 1)
+            - math.lgamma(frames - number + 1)
+            + number * math.log(share)
+            + (frames - number) * math.log1p(-share)
         )
         if total > 1 - _CONFIDENCE:
             break
-        count = late
+        count = number
     return count
 
 
 def judge_trial(turn: Turn, target_ns: int) -> bool:
     """Whether so few frames were late that the rate holds."""
-    return turn.error is None and _late(turn, target_ns) <= allowed(turn.frames)
-
-
-def _late(turn: Turn, target_ns: int) -> int:
-    return sum(1 for age in turn.samples_ns.get("age", ()) if age is not None and age > target_ns)
+    return turn.error is None and late(turn.samples_ns, target_ns) <= allowed(turn.frames)
 
 
 def _trial(rate: float, turn: Turn, target_ns: int, held: bool) -> dict[str, Any]:
@@ -182,7 +179,7 @@ def _trial(rate: float, turn: Turn, target_ns: int, held: bool) -> dict[str, Any
     return {
         "rate": rate,
         "frames": turn.frames,
-        "late": _late(turn, target_ns),
+        "late": late(turn.samples_ns, target_ns),
         "age_p99_ns": ages[at] if len(ages) >= DEFAULT_FRAMES else None,
         "held": held,
     }

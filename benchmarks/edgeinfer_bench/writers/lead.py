@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from edgeinfer.timing import format_ns, typical
+from edgeinfer_bench.recorder import late
 from edgeinfer_bench.relative import relatives
 from edgeinfer_bench.report import Report
 from edgeinfer_bench.result import BenchResult
@@ -44,8 +45,8 @@ def _paced(result: BenchResult) -> str:
         lost = "no frame was dropped"
     if result.missed is None:
         return f"{sentence}; {lost}."
-    late = f"{share(result.missed, result.frames)} of the results were late"
-    return f"{sentence}; {late if result.missed else 'none was late'}, {lost}."
+    missed = f"{share(result.missed, result.frames)} of the results were late"
+    return f"{sentence}; {missed if result.missed else 'none was late'}, {lost}."
 
 
 def _offline(result: BenchResult) -> str:
@@ -58,7 +59,7 @@ def _server(result: BenchResult) -> str:
     rate, target = result.arrival.get("rate"), result.arrival.get("target_ns")
     if not rate:
         return f"No rate was found at which 99 in 100 frames are answered within {_ms(target)}."
-    timely = sum(1 for age in result.samples_ns["age"] if age is not None and age <= (target or 0))
+    timely = result.frames - late(result.samples_ns, target or 0)
     percent = 100 * timely / max(1, result.frames)
     return (
         f"Holds {rate:,.4g} frames a second, arriving at random: {percent:.4g} in 100 were "
