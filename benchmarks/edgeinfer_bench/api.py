@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgeinfer.errors import UsageError
 from edgeinfer_bench.harness import Contestant, run
 from edgeinfer_bench.hosted import Hosted, Job
-from edgeinfer_bench.options import BenchOptions
+from edgeinfer_bench.options import DEFAULT_REPLICATES, BenchOptions
 from edgeinfer_bench.report import Report, unique
 from edgeinfer_bench.scenarios import Progress
 
@@ -39,7 +39,7 @@ def bench(
     frames: int | None = None,
     duration_s: float | None = None,
     warmup: int | None = None,
-    replicates: int | None = None,
+    replicates: int = DEFAULT_REPLICATES,
     streams: int = 1,
     policy: str | None = None,
     deadline_ms: float | None = None,
@@ -70,7 +70,6 @@ def bench(
         UsageError: for options that do not fit together.
         EdgeInferError: if the model or the source cannot be opened.
     """
-    given: dict[str, Any] = {} if replicates is None else {"replicates": replicates}
     chosen = BenchOptions(
         scenario=scenario,
         frames=frames,
@@ -81,7 +80,7 @@ def bench(
         policy=policy,
         deadline_ms=deadline_ms,
         target_ms=target_ms,
-        **given,
+        replicates=replicates,
     )
     return bench_many(
         [model],
