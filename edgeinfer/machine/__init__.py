@@ -20,10 +20,12 @@ from edgeinfer.machine.fingerprint import (
     this_machine,
 )
 from edgeinfer.machine.groups import cgroup_quota, cpu_stat, group_folders, memory_limit
+from edgeinfer.machine.pages import Growth
 from edgeinfer.machine.processor import listed
 from edgeinfer.machine.reading import read, read_int
 
 __all__ = [
+    "Growth",
     "Machine",
     "PowerModes",
     "affinity_cpus",

@@ -11,6 +11,7 @@ from edgeinfer.errors import InputError, ProviderError, SpecError
 from edgeinfer.frames import Array, Arrays, Frame, FrameId
 from edgeinfer.geometry import Affine
 from edgeinfer.heads import Head, View
+from edgeinfer.machine import Growth
 from edgeinfer.model.carried import Carried
 from edgeinfer.model.recovery import Recovery
 from edgeinfer.packages import opencv
@@ -58,6 +59,7 @@ class Lane:
         spec: what the results mean. fed: the spec of the graph that is really run (with
             preprocessing in the graph its input differs from the model's own).
         shapes: of every input, in full.
+        growth: what memory came since opening began, to be put into huge pages; None to leave it.
     """
 
     def __init__(
@@ -67,11 +69,13 @@ class Lane:
         fed: ModelSpec,
         head: Head,
         shapes: Mapping[str, tuple[int, ...]],
+        growth: Growth | None,
     ) -> None:
         self._recovery = recovery
         self._spec = spec
         self._head = head
         self._shapes = shapes
+        self._growth = growth
         self._picture = next((item for item in fed.inputs if item.kind == "image"), None)
         self._interrupted = False
         self._generation = -1
@@ -87,6 +91,7 @@ class Lane:
         self._served = selected.served
         self._flags = ("fallback",) if selected.served.fallback else ()
         self._binding = self._engine.bind(self._shapes)
+        self._frames = 0
         # Arrays get buffers of their own: preprocessing relies on the padding in the picture's.
         self._array_binding: Binding | None = None
         self._host = None
@@ -110,6 +115,10 @@ class Lane:
         """
         self._keep_up()
         self._follow(frame)
+        if self._frames == 1 and self._growth is not None and self._recovery.on_cpu:
+            # All that a run takes is there. A single frame does not earn the time that this takes.
+            self._growth.join()
+        self._frames += 1
         started = now_ns()
         binding, view = self._feed(frame)
         fed = now_ns()

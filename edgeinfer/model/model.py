@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edgeinfer.errors import EdgeInferError, InputError, SpecError
 from edgeinfer.frames import Array, Arrays, Frame, frame_from_array
 from edgeinfer.heads import HEADS, Graph
-from edgeinfer.machine import give_back_memory, this_machine
+from edgeinfer.machine import Growth, give_back_memory, this_machine
 from edgeinfer.model.options import LoadOptions
 from edgeinfer.model.recovery import Recovery
 from edgeinfer.model.session import Session, open_session
@@ -48,6 +48,7 @@ class Model:
         fed: ModelSpec,
         shapes: Mapping[str, tuple[int, ...]],
         opening_ns: int,
+        growth: Growth | None,
     ) -> None:
         self.file = session.file
         self.running = session.running
@@ -59,6 +60,7 @@ class Model:
         self._recovery = recovery
         self._fed = fed
         self._shapes = shapes
+        self._growth = growth
         self._lock = threading.Lock()
         self._lane: Lane | None = None
         self._lanes: weakref.WeakSet[Lane] = weakref.WeakSet()
@@ -143,7 +145,12 @@ class Model:
         from edgeinfer.model.lane import Lane
 
         lane = Lane(
-            self._recovery, spec or self.spec, self._fed, HEADS[self.spec.head], self._shapes
+            self._recovery,
+            spec or self.spec,
+            self._fed,
+            HEADS[self.spec.head],
+            self._shapes,
+            self._growth,
         )
         self._lanes.add(lane)
         return lane
@@ -242,6 +249,7 @@ def open_model(path: Path, options: LoadOptions, started: HeadStart | None = Non
         UsageError: for unknown names.
     """
     began = now_ns()
+    growth = Growth() if options.huge_pages else None
     session = open_session(path, options, started)
     try:
         spec = session.resolve(options)
@@ -259,7 +267,7 @@ def open_model(path: Path, options: LoadOptions, started: HeadStart | None = Non
         return open_model(path, dataclasses.replace(options, lanes=1, recording=False))
     may_fall_back = options.allow_fallback and why_unfit(spec.target, "cpu", this_machine()) is None
     recovery = Recovery(session.selected, session.plan.lanes, may_fall_back)
-    return Model(session, recovery, spec, fed, shapes, now_ns() - began)
+    return Model(session, recovery, spec, fed, shapes, now_ns() - began, growth)
 
 
 def _check_target(session: Session, spec: ModelSpec) -> None:

@@ -57,10 +57,10 @@ class Recovery:
 
     def _share(self) -> None:
         served = self._selected.served
-        on_cpu = served.device.lower().startswith("cpu")
+        self.on_cpu = served.device.lower().startswith("cpu")
         # Elsewhere the processors are not what is scarce: there only the lanes take turns.
-        self.processors = processors() if on_cpu else Processors(self._lanes)
-        self.each = served.threads if on_cpu else 1
+        self.processors = processors() if self.on_cpu else Processors(self._lanes)
+        self.each = served.threads if self.on_cpu else 1
 
     def current(self) -> Selected:
         """What buffers are to be made of; where replacing it failed before, that is tried again.

@@ -18,12 +18,19 @@ from edgeinfer_bench.goals.context import Context
 from edgeinfer_bench.goals.cost import own_cost
 from edgeinfer_bench.goals.goal import Goal
 from edgeinfer_bench.goals.memory import memory
+from edgeinfer_bench.goals.pages import huge_pages
 from edgeinfer_bench.goals.report import write_goals
 from edgeinfer_bench.goals.startup import start_up
 from edgeinfer_bench.goals.throughput import throughput
 
 PARTS: Mapping[str, Callable[[Context], list[Goal]]] = MappingProxyType(
-    {"cost": own_cost, "throughput": throughput, "startup": start_up, "memory": memory}
+    {
+        "cost": own_cost,
+        "pages": huge_pages,
+        "throughput": throughput,
+        "startup": start_up,
+        "memory": memory,
+    }
 )
 
 

@@ -64,6 +64,7 @@ def _cost(
 ) -> Goal:
     context.say(f"own cost: {what}, {threads} thread(s)")
     plain = PlainSession(path, threads)
+    plain.run()  # Its memory is there now, and stays as ONNX Runtime alone would have it.
     # One picture again and again: in a pipeline the decoder has just written it.
     picture = next(open_source(_FRAME)).data
     stages: dict[str, list[int]] = {"preprocess": [], "inference": [], "postprocess": []}
