@@ -2,8 +2,9 @@
 
 Weights and activations lie in pages of 4 KiB unless the program that allocates them asks for more,
 and ONNX Runtime does not: a run then walks the page tables thousands of times, twice as far in a
-virtual machine. There, on an Intel Xeon, a MobileNetV2-like FP32 ran 2% faster once they were
-joined, a YOLOv8n-like 0.5 to 2%, for 2 MiB more (`python -m edgeinfer_bench.goals --only pages`).
+virtual machine. In one, on an Intel Xeon, a MobileNetV2-like FP32 ran 2% faster once they were
+joined and a YOLOv8n-like 0.5 to 1%, in as much memory: `python -m edgeinfer_bench.goals --only
+pages` measures it.
 
 Source: madvise(2) (MADV_COLLAPSE, Linux 6.1), proc_pid_maps(5), and Linux's
 Documentation/admin-guide/mm/{transhuge,pagemap}.rst.
@@ -23,8 +24,8 @@ _MAPS = Path("/proc/self/maps")
 _PAGEMAP = Path("/proc/self/pagemap")
 _MADV_HUGEPAGE, _MADV_COLLAPSE = 14, 25
 _PRESENT = 1 << 63
-# A huge page is there in full: a stretch with holes would cost the memory of the holes.
-_DENSE = 0.75
+# A huge page is there in full: a stretch with holes costs the memory of the holes.
+_DENSE = 0.9
 _BUDGET_NS = 100_000_000
 
 Span = tuple[int, int]
@@ -40,7 +41,7 @@ class Growth:
     def join(self, clock: Callable[[], int] = now_ns) -> int:
         """Put what came since into huge pages where the box allows it; nothing else changes.
 
-        Only private memory whose huge page is filled for three quarters at least, the largest
+        Only private memory whose huge page is filled for nine tenths at least, the largest
         stretches first, for a tenth of a second; the kernel is asked to do the rest by and by, and
         all of it where it is older than Linux 6.1.
 
