@@ -115,9 +115,9 @@ class Lane:
         """
         self._keep_up()
         self._follow(frame)
-        if self._frames == 1 and self._growth is not None and self._recovery.on_cpu:
-            # All that a run takes is there. A single frame does not earn the time that this takes.
-            self._growth.join()
+        if self._frames == 1:
+            # A single frame does not earn the time that this takes.
+            self._join_pages()
         self._frames += 1
         started = now_ns()
         binding, view = self._feed(frame)
@@ -271,8 +271,17 @@ class Lane:
         """Forget the state of the frames before, as for another stream."""
         self._carried.reset()
 
-    def warm_up(self) -> bool:
+    def _join_pages(self) -> None:
+        """Put what the model takes of memory into huge pages, once it has run and all is there."""
+        if self._growth is not None and self._recovery.on_cpu:
+            self._growth.join()
+
+    def warm_up(self, for_long: bool = False) -> bool:
         """Run once on whatever the picture's buffer holds: the first run allocates and is slower.
+
+        Args:
+            for_long: join the pages now, too, and not at the second frame, when frames that come
+                by a clock would have to wait for it.
 
         Returns:
             False for models of arrays: what shapes they will get is not known.
@@ -281,9 +290,13 @@ class Lane:
             ProviderError: if inference fails.
         """
         self._keep_up()
-        if self._host is not None:
-            self._run(self._binding)
-        return self._host is not None
+        if self._host is None:
+            return False
+        self._run(self._binding)
+        if for_long:
+            self._join_pages()
+            self._frames = 2
+        return True
 
     def interrupt(self) -> None:
         """Make an inference that is under way fail; any thread may call it."""

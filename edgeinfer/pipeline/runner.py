@@ -92,7 +92,7 @@ class Run:
             lanes = [self._model.lane() for _ in range(self._lane_count())]
             for lane in lanes:
                 stack.callback(lane.close)
-                self._warmup_frames += lane.warm_up()
+                self._warmup_frames += lane.warm_up(for_long=self._options.policy == "latest")
             outbox = Outbox(self._sinks, self._tell)
             stack.callback(self._end, outbox)
             options = self._options

@@ -261,7 +261,7 @@ class OneLane(StubModel):
         spec = ModelSpec("tensor", "tensor", state={"out": "in"})
         super().__init__(clock, latencies, spec=spec, fails_at=fails_at)
 
-    def warm_up(self) -> bool:
+    def warm_up(self, for_long: bool = False) -> bool:
         return False
 
     def predict(self, frame: Frame, dropped_before: int = 0) -> Result[Payload]:

@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgeinfer.frames import frame_from_array
 from edgeinfer.machine import Growth, pages
 from edgeinfer.model import LoadOptions, open_model
+from edgeinfer.pipeline import Run, RunOptions
 from edgeinfer.results import Classes
+from edgeinfer.sources import open_source
 
 MIB = 1 << 20
 HUGE = pages._huge_page_bytes()
@@ -114,24 +117,53 @@ def test_only_private_memory_of_no_file_counts_and_only_what_is_new() -> None:
     ]
 
 
-@pytest.mark.parametrize("wanted", [True, False])
-def test_a_model_asks_at_its_second_frame(
-    wanted: bool, brightness_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    values: list[list[float]] = []
-    asked: list[int] = []
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How often pages were joined: an entry each time."""
+    times: list[int] = []
     join = Growth.join
 
     def noted(growth: Growth) -> int:
-        asked.append(len(values))
+        times.append(len(times))
         return join(growth)
 
     monkeypatch.setattr(Growth, "join", noted)
+    return times
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_model_asks_at_its_second_frame(
+    wanted: bool, brightness_model: Path, asked: list[int]
+) -> None:
+    values: list[list[float]] = []
+    seen: list[int] = []
     picture = np.full((32, 32, 3), 200, np.uint8)
     with open_model(brightness_model, LoadOptions("cpu", huge_pages=wanted)) as model:
         for _ in range(4):
             value = model(picture).value
             assert isinstance(value, Classes)
             values.append(value.scores.tolist())
-    assert asked == ([1] if wanted else [])
+            seen.append(len(asked))
+    assert seen == ([0, 1, 1, 1] if wanted else [0] * 4)
     assert values == [values[0]] * 4
+
+
+@pytest.mark.parametrize(("policy", "times"), [("latest", 1), ("all", 0)])
+def test_frames_that_come_by_a_clock_find_it_done(
+    policy: str, times: int, brightness_model: Path, asked: list[int]
+) -> None:
+    with open_model(brightness_model, LoadOptions("cpu")) as model:
+        options = RunOptions(policy=policy, frames=1, overlap=False)
+        summary = Run(model, open_source("synthetic:64x48"), [], options).run()
+    assert summary["frames"] == 1
+    assert len(asked) == times
+
+
+def test_a_warm_lane_does_not_ask_again(brightness_model: Path, asked: list[int]) -> None:
+    frame = frame_from_array(np.full((32, 32, 3), 200, np.uint8))
+    with open_model(brightness_model, LoadOptions("cpu")) as model:
+        lane = model.lane()
+        assert lane.warm_up(for_long=True)
+        for _ in range(3):
+            lane.predict(frame)
+    assert len(asked) == 1

@@ -322,7 +322,7 @@ def test_an_endless_inference_ends_when_the_run_is_stopped(
 
         monkeypatch.setattr(lane._binding, "run", endless)
         monkeypatch.setattr(lane._binding, "interrupt", broken_off.set)
-        monkeypatch.setattr(lane, "warm_up", lambda: False)
+        monkeypatch.setattr(lane, "warm_up", lambda for_long: False)
         monkeypatch.setattr(model, "lane", lambda: lane)
         assert run.run()["frames"] == 0
     assert broken_off.is_set()
