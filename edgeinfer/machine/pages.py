@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import monotonic_ns
 from typing import Any
 
 from edgeinfer.machine.reading import read, read_int
-from edgeinfer.timing import now_ns
 
 _SETTINGS = Path("/sys/kernel/mm/transparent_hugepage")
 _MAPS = Path("/proc/self/maps")
@@ -38,7 +38,7 @@ class Growth:
         # Read now and understood later: opening a small model takes a millisecond.
         self._before = _maps()
 
-    def join(self, clock: Callable[[], int] = now_ns) -> int:
+    def join(self, clock: Callable[[], int] = monotonic_ns) -> int:
         """Put what came since into huge pages where the box allows it; nothing else changes.
 
         Only private memory whose huge page is filled for nine tenths at least, the largest

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -314,15 +315,14 @@ def test_offline_runs_the_pipeline_over_a_real_model(clock: FakeClock) -> None:
     [Order("back-to-back", 300), Order("open-loop", 300, interval_ns=1)],
     ids=lambda order: order.kind,
 )
-def test_the_harness_adds_little_to_a_frame(order: Order) -> None:
-    """The promise is 20 microseconds, and benchmarks/reports/bench.md says what it is; a box that
-    is busy or slow may take ten times as long, and that is no reason to fail."""
+def test_the_harness_adds_less_than_20_microseconds_to_a_frame(order: Order) -> None:
+    """In processor time, in the best of some attempts: others on the box can only add to it."""
     found = []
-    for _ in range(5):
-        found.append(added_ns(order, rounds=10)[0])
+    for _ in range(20):
+        found.append(added_ns(order, rounds=10, clock=time.thread_time_ns)[0])
         if 0 < found[-1] < 20_000:
             break
-    assert 0 < min(found) < 200_000
+    assert 0 < found[-1] < 20_000, found
 
 
 class Broken(StubModel):
