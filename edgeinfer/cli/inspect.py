@@ -116,6 +116,7 @@ def _input_text(item: dict[str, Any]) -> str:
         return f"{item['name']}: {item['dtype']} array"
     height, width = item["size_hw"]
     return (
-        f"{item['name']}: {width}x{height} {item['resize']}, {item['color']} {item['layout']} "
-        f"{item['dtype']}, (pixel * {item['scale']:.6g} - {item['mean']}) / {item['std']}"
+        f"{item['name']}: {width}x{height} {item['resize']} ({item['interpolation']}), "
+        f"{item['color']} {item['layout']} {item['dtype']}, "
+        f"(pixel * {item['scale']:.6g} - {item['mean']}) / {item['std']}"
     )

@@ -266,7 +266,8 @@ def _picture_fields(
 
 def _said(whole: Mapping[str, Any], missing: Sequence[str]) -> str:
     shown = {
-        "resize": f"resize {whole.get('resize', 'letterbox')}",
+        "resize": f"resize {whole.get('resize', 'letterbox')}, interpolation "
+        f"{whole.get('interpolation', 'linear')}",
         "color": f"colour {whole.get('color', 'rgb')}",
         "scale": f"scale {whole.get('scale', 1 / 255):.6g}",
         "mean": f"mean {list(whole.get('mean', (0, 0, 0)))}",
