@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,6 +45,16 @@ def realdata() -> Path:
     folder = Path(os.environ.get("EDGEINFER_REALDATA", _BESIDE))
     if not folder.is_dir():
         pytest.skip(f"real models and pictures are not at {folder} (EDGEINFER_REALDATA)")
+    return folder
+
+
+@pytest.fixture
+def temp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of temporary files, and a cache of its own."""
+    folder = tmp_path / "temp"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setattr(cache, "_root", tmp_path / "cache")
     return folder
 
 

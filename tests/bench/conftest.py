@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from edgeinfer import cache
 from edgeinfer.testing import FakeClock
 from edgeinfer_bench.boxstate import BoxState
 from edgeinfer_bench.replicate import Replicate
@@ -59,16 +56,6 @@ ARRIVALS: Mapping[str, Mapping[str, Any]] = {
 }
 
 MakeReport = Callable[..., Report]
-
-
-@pytest.fixture
-def temp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of temporary files, and a cache of its own."""
-    folder = tmp_path / "temp"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    monkeypatch.setattr(cache, "_root", tmp_path / "cache")
-    return folder
 
 
 @pytest.fixture

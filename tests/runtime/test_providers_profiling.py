@@ -10,12 +10,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgeinfer import cache
 from edgeinfer.artifact import open_model_file
 from edgeinfer.errors import ProviderError
 from edgeinfer.providers import PROVIDERS, Opening, onnxruntime, optimized
 from edgeinfer.providers.profiling import Profile, TensorShape, current, recorded
 
+pytestmark = pytest.mark.usefixtures("temp")
 MakeModel = Callable[..., Path]
 CHAIN = """net (float[4, 4] x) => (float[4, 4] y) { a = MatMul(x, x)  y = Sin(a) }"""
 LOOP = """net (float[2] x) => (float[2] y) {
@@ -24,16 +24,6 @@ LOOP = """net (float[2] x) => (float[2] y) {
     y = Loop (count, true, x) <body = turn (int64 i, bool on, float[2] before)
         => (bool more, float[2] after) { more = Identity(on)  after = Sin(before) }>
 }"""
-
-
-@pytest.fixture(autouse=True)
-def temp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of temporary files, and a cache of its own."""
-    folder = tmp_path / "temp"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    monkeypatch.setattr(cache, "_root", tmp_path / "cache")
-    return folder
 
 
 def profiled(path: Path, runs: int, packed: bool = True) -> Profile:
