@@ -13,7 +13,7 @@ from edgeinfer.preprocess.planes import spec_of_bytes
 from edgeinfer.spec import InputSpec, ModelSpec
 
 # Raised when `embed` makes something else of the same model: older variants are then not reused.
-REVISION = 1
+REVISION = 2
 _NAME = "model.onnx"
 
 

@@ -20,7 +20,12 @@ _STANDARD = ("", "ai.onnx")
 
 @dataclass(frozen=True)
 class Folded:
-    """What needs no node of its own any more."""
+    """What needs no node of its own any more.
+
+    Attributes:
+        order: the first node takes channels as they come: blue first.
+        scale: it takes pixels less their mean, in steps of a pixel's own.
+    """
 
     order: bool = False
     scale: bool = False
@@ -30,18 +35,19 @@ def fold(model: onnx.ModelProto, spec: InputSpec, names: Names) -> Folded:
     """Fold what can be folded exactly into the sole reader of the model's input.
 
     A mean is never folded: a convolution pads with zeros after it was subtracted, and with
-    pixels of value zero before.
+    pixels of value zero before. The scale behind it may be: what is padded with is zero either way.
 
     Args:
         model: is changed.
         spec: of the input, as the model has it.
     """
     reader = _sole_reader(model.graph, spec)
-    if reader is None or reader.node is None or any(offset for _, offset in spec.per_channel()):
+    if reader is None or reader.node is None:
         return Folded()
     if reader.node.op_type == "Conv":
         return _into_conv(model, reader.node, spec, names)
-    if reader.node.op_type == "QuantizeLinear":
+    shifts = any(offset for _, offset in spec.per_channel())
+    if reader.node.op_type == "QuantizeLinear" and not shifts:
         return _into_quantize(model, reader.node, spec, names)
     return Folded()
 

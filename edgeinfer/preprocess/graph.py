@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgeinfer.errors import SpecError
-from edgeinfer.preprocess.fold import fold
+from edgeinfer.preprocess.fold import Folded, fold
 from edgeinfer.preprocess.planes import spec_of_bytes
 from edgeinfer.preprocess.surgery import Names, add_constant, remove, rewire, uses
 from edgeinfer.records import dataclass
@@ -31,7 +31,7 @@ class Embedded:
             `(N, H, W, 3)` uint8 BGR, or `(N, H, W, 1)` uint8 grey.
         spec: of that input.
         how: ``folded`` where nothing but a transpose and a cast was added, ``nodes`` where pixels
-            are also reordered, scaled or shifted by nodes of their own.
+            are also reordered, scaled or shifted by nodes of their own (a mean always is).
     """
 
     model: onnx.ModelProto
@@ -71,7 +71,7 @@ def embed(model: onnx.ModelProto, spec: InputSpec) -> Embedded:
         chain.add("Transpose", perm=[0, 3, 1, 2])
     if spec.color == "rgb" and not folded.order:
         _swap(chain, 1 if spec.layout == "nchw" else 3)
-    arithmetic = _arithmetic(chain, spec, folded.scale)
+    arithmetic = _arithmetic(chain, spec, folded)
     rewire(changed.graph, spec.name, chain.tip)
     for node in reversed(chain.nodes):
         changed.graph.node.insert(0, node)
@@ -126,7 +126,7 @@ def _swap(chain: _Chain, axis: int) -> None:
         chain.add("Transpose", perm=[0, 2, 3, 1])
 
 
-def _arithmetic(chain: _Chain, spec: InputSpec, folded: bool) -> bool:
+def _arithmetic(chain: _Chain, spec: InputSpec, folded: Folded) -> bool:
     """Add the casts and what is left of (pixel * scale - mean) / std.
 
     Returns:
@@ -142,7 +142,11 @@ def _arithmetic(chain: _Chain, spec: InputSpec, folded: bool) -> bool:
     factors, offsets = (
         np.array(part, np.float64) for part in zip(*spec.per_channel(), strict=True)
     )
-    scaling, shifting = not folded and (factors != 1).any(), (offsets != 0).any()
+    if folded.order and spec.color == "rgb":
+        factors, offsets = factors[::-1], offsets[::-1]
+    if folded.scale:
+        factors, offsets = np.ones_like(factors), offsets / factors
+    scaling, shifting = (factors != 1).any(), (offsets != 0).any()
     if not (scaling or shifting):
         chain.add("Cast", to=kinds[spec.dtype])
         return False

@@ -96,9 +96,16 @@ def test_scale_and_order_fold_into_a_padded_convolution(color, numbers):
     assert len(embedded.model.graph.initializer) == 2, "the old weights are gone"
 
 
-def test_a_mean_gets_nodes_of_its_own():
-    embedded = check(model_of(CONV, **weights()), spec_of(**IMAGENET), "nodes")
-    assert ops(embedded.model) == ["Transpose", "Gather", "Cast", "Mul", "Add", "Conv"]
+@pytest.mark.parametrize("color", ["rgb", "bgr"])
+def test_a_mean_gets_a_node_of_its_own(color):
+    embedded = check(model_of(CONV, **weights()), spec_of(color=color, **IMAGENET), "nodes")
+    assert ops(embedded.model) == ["Transpose", "Cast", "Add", "Conv"]
+
+
+def test_a_mean_and_a_scale_get_nodes_where_nothing_folds():
+    body = "s = Relu(x) y = Conv<pads=[1,1,1,1]>(s, w, b)"
+    embedded = check(model_of(body, **weights()), spec_of(**IMAGENET), "nodes")
+    assert ops(embedded.model)[:5] == ["Transpose", "Gather", "Cast", "Mul", "Add"]
 
 
 def test_folding_a_mean_into_a_padded_convolution_would_be_caught():
