@@ -32,23 +32,47 @@ def _last_op(graph: Graph) -> str | None:
     return dict(graph.last_ops).get(graph.outputs[0].name)
 
 
-def _best(row: Array, spec: ModelSpec) -> tuple[list[int], list[float]]:
+def _best(rest: Array, count: int) -> tuple[list[int], list[float]]:
     """Numbers and scores of the best classes, best first; equal scores in the order of the classes.
 
     Looks for the largest five times: right after an inference a first call of argpartition took
     80 us on the box where this was written, an exp of as many values 7.
+
+    Args:
+        rest: scores by class; those that are found are overwritten.
+        count: how many to find, not more than there are.
     """
-    if spec.keep_classes:
-        order = sorted((-row.item(index), index) for index in spec.keep_classes)[:TOP_K]
-        return [index for _, index in order], [-score for score, _ in order]
-    rest = row.copy()
     ids, scores = [], []
-    for _ in range(min(TOP_K, len(row))):
+    for _ in range(count):
         index = int(rest.argmax())
         ids.append(index)
-        scores.append(row.item(index))
+        scores.append(rest.item(index))
         rest[index] = -np.inf
     return ids, scores
+
+
+def _kept(row: Array, spec: ModelSpec) -> tuple[list[int], list[float]]:
+    """As `_best`, of the classes that are asked for."""
+    order = sorted((-row.item(index), index) for index in spec.keep_classes)[:TOP_K]
+    return [index for _, index in order], [-score for score, _ in order]
+
+
+def _softmax(row: Array, spec: ModelSpec) -> tuple[list[int], list[float]]:
+    """Probabilities of the best classes, in float32."""
+    top = int(row.argmax())
+    peak = row.item(top)
+    # Less the largest where a power, or their sum, might overflow; else it costs a pass.
+    powers = np.exp(row if -_SAFE < peak < _SAFE else row - np.float32(peak))
+    total = float(np.add.reduce(powers))
+    if spec.keep_classes:
+        ids, parts = _kept(powers, spec)
+    else:
+        # The largest by its logit, since two powers may be rounded to one.
+        first = powers.item(top)
+        powers[top] = -np.inf
+        ids, parts = _best(powers, min(TOP_K, len(row)) - 1)
+        ids, parts = [top, *ids], [first, *parts]
+    return ids, [part / total for part in parts]
 
 
 def _classes(ids: list[int], probabilities: list[float], spec: ModelSpec) -> Classes:
@@ -89,7 +113,11 @@ class Softmax(_OneScorePerClass):
 
     def decode(self, outputs: Arrays, views: Sequence[View], spec: ModelSpec) -> Sequence[Classes]:
         """`[B, classes, 1...]` probabilities to the best classes."""
-        return [_classes(*_best(row, spec), spec) for row in _rows(outputs, len(views))]
+        rows = _rows(outputs, len(views))
+        if spec.keep_classes:
+            return [_classes(*_kept(row, spec), spec) for row in rows]
+        count = min(TOP_K, rows.shape[1])
+        return [_classes(*_best(row.copy(), count), spec) for row in rows]
 
 
 class Logits(_OneScorePerClass):
@@ -106,13 +134,4 @@ class Logits(_OneScorePerClass):
 
     def decode(self, outputs: Arrays, views: Sequence[View], spec: ModelSpec) -> Sequence[Classes]:
         """`[B, classes, 1...]` logits to the best classes."""
-        found = []
-        for row in _rows(outputs, len(views)):
-            ids, scores = _best(row, spec)
-            peak = scores[0] if not spec.keep_classes else float(row.max())
-            # Less the largest where a power, or their sum, might overflow; else it costs a pass.
-            less = 0.0 if -_SAFE < peak < _SAFE else peak
-            powers = np.exp(row - np.float32(less) if less else row)
-            total = float(np.add.reduce(powers))
-            found.append(_classes(ids, [math.exp(x - less) / total for x in scores], spec))
-        return found
+        return [_classes(*_softmax(row, spec), spec) for row in _rows(outputs, len(views))]

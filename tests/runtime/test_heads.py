@@ -182,6 +182,15 @@ def test_huge_logits_do_not_overflow() -> None:
     assert found.scores[0] == 1.0
 
 
+def test_the_largest_logit_is_first_where_powers_are_rounded_to_one() -> None:
+    output = np.array([[1e-9, 2e-9, 0.0, -1.0]], np.float32)
+    (found,) = HEADS["logits"].decode({"out": output}, (SAME,), spec_of("logits"))
+    assert isinstance(found, Classes)
+    assert found.class_ids.tolist() == [1, 0, 2, 3]
+    assert found.scores[0] == found.scores[1] == found.scores[2]
+    assert output.tolist() == np.array([[1e-9, 2e-9, 0.0, -1.0]], np.float32).tolist()
+
+
 def test_softmax_outputs_of_any_trailing_ones_are_taken_as_they_are() -> None:
     output = np.array([0.1, 0.7, 0.2], np.float16).reshape(1, 3, 1, 1)
     (found,) = HEADS["softmax"].decode({"out": output}, (SAME,), spec_of("softmax"))

@@ -205,6 +205,22 @@ def test_what_ran_and_what_was_asked_for_are_told_apart(brightness_model: Path) 
     assert told["sha256"] == told["requested_sha256"] == model.file.sha256
 
 
+@pytest.mark.filterwarnings("error")
+def test_numbers_that_are_none_are_flagged_without_a_warning(make_model: MakeModel) -> None:
+    body = """
+    net (float[1, 3, 8, 8] images) => (float[1, 4] out)
+    <float zero = {0}, int64[1] axis = {1}> {
+      q = Div (images, zero) s = ReduceMax <keepdims = 0, axes = [2, 3]> (q)
+      m = ReduceMax <keepdims = 1, axes = [1]> (s) out = Concat <axis = 1> (s, m)
+    }
+    """
+    spec = {**CONV_SPEC, "task": "classify", "head": "logits"}
+    before = np.geterr()
+    with edgeinfer.load(make_model(body, spec=spec)) as model:
+        assert "nonfinite" in model(BRIGHT).flags
+    assert np.geterr() == before
+
+
 def test_lanes_that_nobody_holds_are_let_go(brightness_model: Path) -> None:
     with edgeinfer.load(brightness_model) as model:
         for _ in range(5):
