@@ -110,7 +110,7 @@ class Lane:
         self._served = selected.served
         self._flags = ("fallback",) if selected.served.fallback else ()
         self._binding = self._engine.bind(self._shapes)
-        self._frames = 0
+        self._has_run = self._pages_joined = False
         # Arrays get buffers of their own: preprocessing relies on the padding in the picture's.
         self._array_binding: Binding | None = None
         self._host = None
@@ -134,15 +134,15 @@ class Lane:
         """
         self._keep_up()
         self._follow(frame)
-        if self._frames == 1:
-            # A single frame does not earn the time that this takes.
+        if self._has_run:
+            # Not before: a single frame does not earn the time that this takes.
             self._join_pages()
-        self._frames += 1
         started = now_ns()
         binding, view = self._feed(frame)
         fed = now_ns()
         ran, flags = self._run_or_recover(binding, frame)
         ended = now_ns()
+        self._has_run = True
         if self._carried:
             self._carried.keep(ran.outputs)
         value = self._decode(ran.outputs, view)
@@ -171,6 +171,7 @@ class Lane:
         Raises:
             SpecError: if they are not what the head reads.
         """
+        value: Payload
         try:
             (value,) = self._silently(self._head.decode, outputs, (view,), self._spec)
         except (ValueError, IndexError) as error:
@@ -290,7 +291,10 @@ class Lane:
         self._carried.reset()
 
     def _join_pages(self) -> None:
-        """Put what the model takes of memory into huge pages, once it has run and all is there."""
+        """Put what the model takes of memory into huge pages, once; it has run, so all is there."""
+        if self._pages_joined:
+            return
+        self._pages_joined = True
         if self._growth is not None and self._recovery.on_cpu:
             self._growth.join()
 
@@ -313,7 +317,6 @@ class Lane:
         self._run(self._binding)
         if for_long:
             self._join_pages()
-            self._frames = 2
         return True
 
     def interrupt(self) -> None:
