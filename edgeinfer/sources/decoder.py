@@ -13,23 +13,22 @@ import select
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any, NoReturn, Protocol
+from typing import NoReturn
 
 from edgeinfer.frames import Array
 from edgeinfer.sources import messages
+from edgeinfer.sources.capture import (
+    FPS,
+    FRAME_COUNT,
+    POS_MSEC,
+    Capture,
+    StandardError,
+    open_capture,
+)
 from edgeinfer.sources.slots import CannotDecode, Slots
 from edgeinfer.timing import now_ns
 
 _ALIVE_NS = 1_000_000_000
-_POS_MSEC, _FPS, _FRAME_COUNT = 0, 5, 7  # cv2.CAP_PROP_*
-
-
-class Capture(Protocol):
-    """What is used of cv2.VideoCapture."""
-
-    def grab(self) -> bool: ...
-    def retrieve(self, image: Array | None = None, /) -> tuple[bool, Array | None]: ...
-    def get(self, prop: int, /) -> float: ...
 
 
 class Decoder:
@@ -49,7 +48,7 @@ class Decoder:
         self._slots = slots
         self._send = send
         self._stride = stride
-        fps = capture.get(_FPS)
+        fps = capture.get(FPS)
         self._fps = fps if 0 < fps < 10_000 else 0.0
         self._last_media_ns, self._last_index = -1, 0
         self._shape: tuple[int, ...] | None = None
@@ -107,7 +106,7 @@ class Decoder:
         return slot, picture.shape
 
     def _open(self, picture: Array) -> None:
-        claimed = self._capture.get(_FRAME_COUNT)
+        claimed = self._capture.get(FRAME_COUNT)
         count = int(claimed) if math.isfinite(claimed) and 0 < claimed < 1e12 else -1
         height, width = picture.shape[:2]
         fps = round(self._fps * 1e6)
@@ -126,7 +125,7 @@ class Decoder:
 
     def _media_time_ns(self, index: int) -> int:
         """The container's time of the grabbed frame where it makes sense, else counted by fps."""
-        msec = self._capture.get(_POS_MSEC)
+        msec = self._capture.get(POS_MSEC)
         media = round(msec * 1e6) if math.isfinite(msec) and 0 <= msec < 1e12 else -1
         if media <= self._last_media_ns:  # none, or it runs backwards
             since = index - self._last_index
@@ -142,45 +141,6 @@ def _same_memory(one: Array, other: Array) -> bool:
         return address
 
     return one is other or (one.shape == other.shape and start(one) == start(other))
-
-
-def open_capture(kind: str, target: str, threads: int, timeout_ms: int) -> Capture:
-    """Open a file, a stream, a camera or a GStreamer pipeline.
-
-    Args:
-        kind: ``file``, ``url``, ``camera`` or ``gst``.
-        target: path, address, number or pipeline.
-        threads: that decode.
-        timeout_ms: after which a stream is given up.
-
-    Raises:
-        CannotDecode: if it cannot be opened, or OpenCV was built without what it needs.
-    """
-    import cv2
-
-    if hasattr(cv2, "setLogLevel"):
-        cv2.setLogLevel(0)
-    cv2.setNumThreads(threads)
-    has = cv2.videoio_registry.hasBackend
-    capture: Any
-    if kind == "gst":
-        if not has(cv2.CAP_GSTREAMER):
-            raise CannotDecode(messages.NO_BACKEND)
-        capture = cv2.VideoCapture(target, cv2.CAP_GSTREAMER)
-    elif kind == "camera":
-        capture = cv2.VideoCapture(int(target))
-    elif has(cv2.CAP_FFMPEG):
-        options = [cv2.CAP_PROP_N_THREADS, threads]
-        if kind == "url":
-            options += [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeout_ms]
-            options += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeout_ms]
-        capture = cv2.VideoCapture(target, cv2.CAP_FFMPEG, options)
-    else:
-        capture = cv2.VideoCapture(target)
-    if not capture.isOpened():
-        raise CannotDecode(messages.NOT_OPENED)
-    opened: Capture = capture
-    return opened
 
 
 def _end_with_parent() -> None:
@@ -211,7 +171,6 @@ def _returned_slots() -> bytes:
 def main(arguments: list[str]) -> None:
     """Decode what the arguments say, then end without tidying: damaged decoders die tidying."""
     fd, kind, target, stride, threads, timeout_ms = arguments
-    # What FFmpeg prints goes nowhere: nobody reads it, and a full pipe would stop it for ever.
     out, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
 
@@ -222,9 +181,9 @@ def main(arguments: list[str]) -> None:
     try:
         import cv2  # noqa: F401  (its errors still go to the parent's pipe)
 
-        os.dup2(nowhere, 2)
+        said = StandardError().said
         _end_with_parent()
-        capture = open_capture(kind, target, int(threads), int(timeout_ms))
+        capture = open_capture(kind, target, int(threads), int(timeout_ms), said)
         Decoder(capture, Slots(int(fd), send, _returned_slots), send, int(stride)).run()
     except CannotDecode as error:
         reason, text = error.reason, str(error)
@@ -233,8 +192,8 @@ def main(arguments: list[str]) -> None:
     except Exception as error:
         reason, text = messages.FAILED, f"{type(error).__name__}: {error}"
     if reason:
-        said = text.encode()[: messages.MAX_TEXT_BYTES]
-        send(messages.pack(messages.TEXT, len(said), reason) + said)
+        words = text.encode()[: messages.MAX_TEXT_BYTES]
+        send(messages.pack(messages.TEXT, len(words), reason) + words)
     os._exit(0)
 
 

@@ -26,6 +26,7 @@ NO_FRAMES = 2
 NO_BACKEND = 3
 TOO_LARGE = 4
 FAILED = 5
+INTERLACED = 6
 
 # A slot's number is one byte and is never used again for other memory.
 MAX_SLOT_NUMBERS = 256

@@ -214,6 +214,11 @@ class Video:
                 "This OpenCV was built without GStreamer. Install one that has it (JetPack's own), "
                 "or give the stream as rtsp://, http:// or camera:N."
             )
+        if reason == messages.INTERLACED:
+            return (
+                f"{name} holds interlaced frames, which this OpenCV cannot convert. Install PyAV, "
+                f"which can (pip install av), or convert it: ffmpeg -i IN -vf yadif OUT.mp4."
+            )
         nothing = "OpenCV finds no video in it"
         if self._what.kind != "file":
             nothing = "no answer in time, or no video there"
