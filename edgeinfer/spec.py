@@ -7,7 +7,6 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import field
-from pathlib import Path
 from typing import Any
 
 from edgeinfer.errors import SpecError, suggest
@@ -339,35 +338,8 @@ def build(fields: Mapping[str, Any], origin: str, notes: Sequence[str] = ()) -> 
     )
 
 
-def read_labels(path: Path) -> tuple[str, ...]:
-    """Read labels: one per line, a JSON list or object, or a YAML file with `names`.
-
-    Raises:
-        SpecError: if the file cannot be read or holds no labels.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise SpecError(f"The labels file {path} does not exist.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"The labels file {path} cannot be read as UTF-8 text: {error}.") from error
-    if path.suffix in (".json", ".yaml", ".yml"):
-        import yaml
-
-        try:
-            data = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise SpecError(f"The labels file {path} is not valid {path.suffix[1:]}.") from error
-        if isinstance(data, dict) and isinstance(data.get("names"), (dict, list)):
-            data = data["names"]
-        if isinstance(data, dict):
-            data = [data[key] for key in sorted(data, key=lambda key: (isinstance(key, str), key))]
-        if not isinstance(data, list) or not data:
-            raise SpecError(f"The labels file {path} holds no list of names.")
-        return tuple(str(item) for item in data)
-    labels = tuple(line.strip() for line in text.splitlines())
-    while labels and not labels[-1]:
-        labels = labels[:-1]
-    if not labels:
-        raise SpecError(f"The labels file {path} is empty: write one label per line.")
-    return labels
+def fits(sizes: Sequence[int], shape: Sequence[int | str]) -> bool:
+    """Whether an array of these sizes is one of that shape, whose texts stay open."""
+    return len(sizes) == len(shape) and all(
+        wanted == size or isinstance(wanted, str) for size, wanted in zip(sizes, shape, strict=True)
+    )

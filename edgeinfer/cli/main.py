@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -73,6 +74,10 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
+# What is wrong with a disk or a name, and with nothing of ours.
+_OUTSIDE = (errno.ENAMETOOLONG, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="edgeinfer")
 def command() -> None:
@@ -110,13 +115,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output went away (`| head`): nothing is wrong, nobody is listening.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno not in _OUTSIDE:
+            return _bug()
+        if error.filename is None and sys.stdout is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _say(f"{error.filename or 'what was to be printed'}: {error.strerror}.", 1)
     except MemoryError:
         return _say("out of memory: give a smaller --input-shape or fewer --lanes.", 1)
     except Exception:
-        import traceback
+        return _bug()
 
-        traceback.print_exc()
-        return _say("this is a bug in edgeinfer; please report the lines above.", 3)
+
+def _bug() -> int:
+    import traceback
+
+    traceback.print_exc()
+    return _say("this is a bug in edgeinfer; please report the lines above.", 3)
 
 
 def _say(text: str, code: int) -> int:

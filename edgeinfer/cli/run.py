@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 SYNTHETIC = "synthetic"
 _SYNTHETIC_FRAMES = 100
+# What a shell calls stdout, whose number belongs to what libraries print.
+_STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
 @click.command(name="run")
@@ -76,6 +78,8 @@ def command(
 ) -> None:
     """Run MODEL on every SOURCE: a picture, a folder, a glob, a video, camera:0, rtsp://..., a
     .npy or .npz, or synthetic[:WxH]."""
+    if json_path in _STDOUT:
+        json_path = "-"
     if json_path == "-" and output_format == "json":
         raise UsageError("--json - and --format json both want stdout: give --json a file.")
     if json_path == "-" and sys.stdout is None:
@@ -104,7 +108,7 @@ def command(
         stack.callback(source.close)
         if output is not None and loaded.spec.task == "semantic":
             check_apart(read, None, mask_beside(output))
-        sinks = _sinks(json_path, output, source, loaded.spec.task)
+        sinks = _sinks(json_path, output, source, loaded.spec.task, frames)
         options = RunOptions(
             policy=policy or ("latest" if source.info.live else "all"),
             frames=_limit(frames, source),
@@ -219,7 +223,9 @@ def _depends_on_the_model(text: str) -> bool:
     return text.startswith(SYNTHETIC) or Path(text).suffix.lower() in ARRAY_SUFFIXES
 
 
-def _sinks(json_path: str | None, output: Path | None, source: Source, task: str) -> list[Sink]:
+def _sinks(
+    json_path: str | None, output: Path | None, source: Source, task: str, frames: int | None
+) -> list[Sink]:
     from edgeinfer.sinks import ClassMaps, JsonLines, open_sink
 
     sinks: list[Sink] = []
@@ -229,7 +235,7 @@ def _sinks(json_path: str | None, output: Path | None, source: Source, task: str
     if json_path is not None:
         sinks.append(JsonLines(sys.stdout if json_path == "-" else Path(json_path)))
     if output is not None:
-        sinks.append(open_sink(output, source.info))
+        sinks.append(open_sink(output, source.info, frames))
     return sinks
 
 

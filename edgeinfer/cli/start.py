@@ -53,9 +53,21 @@ def entry() -> None:
         # Python notes a KeyboardInterrupt that leaves a text given to exec (namedtuple, dataclass)
         # and kills itself by SIGINT at its end, though it was caught; the next text clears that.
         exec("")
-    if sys.stdout is not None:
-        sys.stdout.flush()
-    raise SystemExit(code)
+    raise SystemExit(flush_stdout(code))
+
+
+def flush_stdout(code: int) -> int:
+    """Print what is left; returns the exit code, 1 where nothing was wrong before and it fails."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        # Python would try once more, and say so, at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # `| head`: nobody is listening
+            print(f"edgeinfer: what was to be printed: {error.strerror}.", file=sys.stderr)
+            return code or 1
+    return code
 
 
 def fill_gaps() -> None:
@@ -64,6 +76,8 @@ def fill_gaps() -> None:
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(number, True)
     os.close(number)
+    if sys.stderr is None:  # print(file=None) would print to stdout
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def install() -> None:
@@ -86,7 +100,7 @@ def keep_stdout() -> None:
         os.dup(1),
         "w",
         encoding=before.encoding,
-        errors=before.errors,
+        errors="backslashreplace",  # a name that this encoding lacks is still told
         buffering=1 if before.line_buffering or getattr(before, "write_through", False) else -1,
     )
     os.dup2(2, 1)

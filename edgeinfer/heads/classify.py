@@ -23,6 +23,8 @@ def _scores_shape(graph: Graph) -> tuple[int | str, ...] | str:
     shape = graph.outputs[0].shape
     if len(shape) < 2 or any(size != 1 for size in shape[2:]):
         return f"its output is [1, classes], this one is {list(shape)}"
+    if isinstance(shape[0], int) and shape[0] != 1:
+        return f"its output is [1, classes], this one is {list(shape)}"
     if isinstance(shape[1], int) and shape[1] < 2:
         return f"it tells at least 2 classes apart, this output is {list(shape)}"
     return shape

@@ -34,7 +34,7 @@ class RetinaFace:
 
     def why_not(self, graph: Graph) -> str | None:
         shapes = [item.shape for item in graph.outputs]
-        if sorted(str(shape[-1]) for shape in shapes) != ["10", "2", "4"]:
+        if sorted(str(shape[-1:]) for shape in shapes) != ["(10,)", "(2,)", "(4,)"]:
             listed = ", ".join(str(list(shape)) for shape in shapes)
             return f"its outputs are [1, N, 4], [1, N, 2] and [1, N, 10], these are {listed}"
         return None

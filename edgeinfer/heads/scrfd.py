@@ -32,7 +32,7 @@ class Scrfd:
     task = "face"
 
     def why_not(self, graph: Graph) -> str | None:
-        columns = sorted(str(item.shape[-1]) for item in graph.outputs)
+        columns = sorted(str(item.shape[-1] if item.shape else 0) for item in graph.outputs)
         levels = len(graph.options.get("strides", _STRIDES))
         if columns not in (
             sorted(["1", "4"] * levels),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeinfer.artifact import ModelFile, open_model_file
-from edgeinfer.errors import EdgeInferError, UsageError, suggest
+from edgeinfer.errors import EdgeInferError, SpecError, UsageError, suggest
 from edgeinfer.machine import usable_cpus
 from edgeinfer.model.embedded import embedded_file
 from edgeinfer.model.options import LoadOptions
@@ -25,7 +25,7 @@ from edgeinfer.providers import (
 )
 from edgeinfer.records import dataclass
 from edgeinfer.resolve import Opened, resolve
-from edgeinfer.spec import InputSpec, ModelSpec, TensorSpec
+from edgeinfer.spec import InputSpec, ModelSpec, TensorSpec, fits
 
 if TYPE_CHECKING:
     from edgeinfer.providers.headstart import HeadStart
@@ -82,10 +82,16 @@ class Session:
             UsageError: if a shape was given for an input that does not exist.
         """
         engine = self.selected.engine
-        names = [item.name for item in self.graph_inputs]
-        for name in options.input_shapes:
-            if name not in names:
-                raise UsageError(f"The model has no input '{name}'. {suggest(name, names)}")
+        shapes = {item.name: item.shape for item in self.graph_inputs}
+        for name, wanted in options.input_shapes.items():
+            if name not in shapes:
+                raise UsageError(f"The model has no input '{name}'. {suggest(name, shapes)}")
+            if not fits(wanted, shapes[name]):
+                raise SpecError(
+                    f"The input '{name}' is {list(shapes[name])} in the file, so it cannot be "
+                    f"{list(wanted)}: only open dimensions may be chosen. Export the model in that "
+                    f"size."
+                )
         opened = Opened(
             self.running.path,
             self.graph_inputs,

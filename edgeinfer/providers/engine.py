@@ -200,7 +200,9 @@ class OrtEngine:
         self._memory = request.memory
         self._shapes = dict(opening.shapes)
         self.inputs = tuple(_tensor_spec(item) for item in session.get_inputs())
-        self.outputs = tuple(_tensor_spec(item) for item in session.get_outputs())
+        # A file may list an output twice.
+        outputs = {item.name: _tensor_spec(item) for item in session.get_outputs()}
+        self.outputs = tuple(outputs.values())
         self.metadata: Mapping[str, str] = dict(session.get_modelmeta().custom_metadata_map)
         where = placement.count(
             session,

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from edgeinfer.labels import labels_of
 from edgeinfer.spec import TensorSpec
 
 # By Ultralytics' task: the head whose layout it exports; None where the shape settles it.
@@ -40,15 +41,14 @@ def ultralytics_fields(
     Returns:
         Fields of a spec, or None for models of another origin.
     """
-    names = _literal(metadata.get("names"))
-    if "stride" not in metadata or not isinstance(names, (dict, list)):
+    labels = labels_of(_literal(metadata.get("names")))
+    if "stride" not in metadata or labels is None:
         return None
-    if isinstance(names, dict):
-        names = [names[key] for key in sorted(names, key=lambda key: (str(type(key)), key))]
     task = metadata.get("task", "detect")
-    fields: dict[str, Any] = {"task": task, "labels": [str(name) for name in names]}
+    fields: dict[str, Any] = {"task": task, "labels": labels}
+    given = _literal(metadata.get("args"))
     finished = _literal(metadata.get("end2end")) is True or (
-        (_literal(metadata.get("args")) or {}).get("nms") is True
+        isinstance(given, dict) and given.get("nms") is True
     )
     if task not in _ULTRALYTICS_HEADS:
         fields.update(task="tensor", head="tensor", labels=[])
@@ -72,10 +72,9 @@ def ultralytics_fields(
             "std": (1.0, 1.0, 1.0),
         }
         size = _literal(metadata.get("imgsz"))
-        if isinstance(size, (list, tuple)) and len(size) == 2:
-            described["size_hw"] = (int(size[0]), int(size[1]))
-        elif isinstance(size, int):
-            described["size_hw"] = (size, size)
+        both = size if isinstance(size, (list, tuple)) else (size, size)
+        if len(both) == 2 and all(type(side) is int for side in both):
+            described["size_hw"] = tuple(both)
         fields["inputs"] = [described]
     return fields
 

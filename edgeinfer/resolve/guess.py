@@ -9,7 +9,7 @@ from edgeinfer.errors import SpecError
 from edgeinfer.heads import HEADS, NEVER_GUESSED, Graph, takes
 from edgeinfer.records import dataclass
 from edgeinfer.resolve.opened import Opened
-from edgeinfer.spec import TensorSpec, input_fields
+from edgeinfer.spec import TensorSpec, fits, input_fields
 
 _PICTURE_DTYPES = ("float32", "float16", "float64", "uint8")
 _DEFAULT_SIZES: Mapping[str, tuple[int, int]] = {
@@ -110,6 +110,11 @@ def picture_input(
         )
         height, width = size
         hw = given.get("size_hw")
+        if hw is not None and not fits(hw, size):
+            raise SpecError(
+                f"The size_hw {list(hw)} that is said of the input '{item.name}' differs from the "
+                f"graph's, which is {list(item.shape)}. Correct it with --spec, or export anew."
+            )
         if isinstance(height, int) and isinstance(width, int):
             hw = (height, width) if hw is None or "size_hw" not in given else hw
         gray = channels == 1 or given.get("color") == "gray"
@@ -288,10 +293,3 @@ def _check_against_graph(item: TensorSpec, whole: Mapping[str, Any], picture: Pi
         raise SpecError(
             f"The spec says colour '{color}', but the input '{item.name}' has {channels} channels."
         )
-    static = item.shape[2:] if picture.layout == "nchw" else item.shape[1:3]
-    for have, want in zip(static, whole["size_hw"], strict=True):
-        if isinstance(have, int) and have != want:
-            raise SpecError(
-                f"The spec's size_hw {list(whole['size_hw'])} differs from the graph's input "
-                f"'{item.name}' {list(item.shape)}."
-            )

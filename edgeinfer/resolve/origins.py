@@ -23,6 +23,7 @@ from edgeinfer.heads import (
     class_numbers,
     head_named,
 )
+from edgeinfer.labels import read_labels
 from edgeinfer.records import dataclass
 from edgeinfer.resolve import guess
 from edgeinfer.resolve.foreign import ultralytics_fields, windows_ml_fields
@@ -32,7 +33,6 @@ from edgeinfer.spec import (
     SIDECAR_SUFFIX,
     ModelSpec,
     build,
-    read_labels,
     spec_fields,
 )
 
@@ -222,6 +222,10 @@ def _guessed_head(
             f"or describe the model with --spec FILE."
         )
     if not names and task not in (None, "tensor"):
+        for other in guess.fitting_heads(graph, task, None, picture):
+            raise _wrong_count(
+                HEADS[other].classes(graph), "its metadata", len(fields.get("labels", ()))
+            )
         raise SpecError(
             f"No head of the task '{task}' fits the output {shapes}. Known heads: "
             f"{', '.join(n for n, h in HEADS.items() if h.task == task)}. "
@@ -253,11 +257,15 @@ def _with_labels(opened: Opened, spec: ModelSpec, labels: Path | None) -> ModelS
     graph = Graph(opened.outputs, None, options=spec.head_options)
     wanted = HEADS[spec.head].classes(graph)
     if wanted is not None and spec.labels and len(spec.labels) != wanted:
-        raise SpecError(
-            f"The model tells {wanted} classes apart, but {where} has {len(spec.labels)} names: "
-            f"give a file with {wanted} lines to --labels."
-        )
+        raise _wrong_count(wanted, where, len(spec.labels))
     return spec
+
+
+def _wrong_count(classes: int | None, where: str, names: int) -> SpecError:
+    return SpecError(
+        f"The model tells {classes} classes apart, but {where} has {names} names: give a file with "
+        f"{classes} lines to --labels."
+    )
 
 
 def _with_thresholds(spec: ModelSpec, overrides: Overrides) -> ModelSpec:

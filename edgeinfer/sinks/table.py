@@ -30,12 +30,13 @@ class Origin(Protocol):
     def size_wh(self) -> tuple[int, int] | None: ...
 
 
-def open_sink(path: Path, info: Origin) -> Sink:
+def open_sink(path: Path, info: Origin, frames: int | None = None) -> Sink:
     """Open the sink for annotated pictures or an annotated video.
 
     Args:
         path: a picture (one frame), a video (``.mp4``, ``.mkv``, ``.avi``), or a folder.
         info: of the source.
+        frames: how many are taken of it at most; None for all.
 
     Raises:
         UsageError: for an unknown ending, or one that does not fit the source.
@@ -50,7 +51,7 @@ def open_sink(path: Path, info: Origin) -> Sink:
     if path.is_dir() or not suffix:
         return PictureFolder(path)
     if suffix in CONTAINERS:
-        if info.frame_count == 1:
+        if info.frame_count == 1 and info.kind != "video":
             raise UsageError(
                 f"{info.name} is one picture, and {path} is a video. Write a picture: "
                 f"--output {path.with_suffix('.jpg')}"
@@ -58,7 +59,7 @@ def open_sink(path: Path, info: Origin) -> Sink:
         slides = info.kind in ("pictures", "arrays")
         return VideoFile(path, info.fps or (_SLIDES_FPS if slides else _DEFAULT_FPS))
     if suffix in WRITTEN_SUFFIXES:
-        if info.frame_count != 1:
+        if info.frame_count != 1 and frames != 1:
             many = "many frames" if info.frame_count is None else f"{info.frame_count} frames"
             raise UsageError(
                 f"{info.name} gives {many}, and {path} holds one. Name a folder "

@@ -6,6 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from edgeinfer.errors import SourceError
 from edgeinfer.frames import Array, Arrays, Frame, FrameId
 from edgeinfer.sniff import looks_like, read_head
 from edgeinfer.sources.base import SourceInfo
-from edgeinfer.spec import TensorSpec
+from edgeinfer.spec import TensorSpec, fits
 from edgeinfer.timing import now_ns
 
 # What an .npz may unpack to: a few kilobytes of zip can claim any size.
@@ -71,8 +72,9 @@ def open_arrays(path: Path, stride: int, inputs: Sequence[TensorSpec] = ()) -> A
     """Open an array file; nothing in it is ever unpickled.
 
     `.npy`: uint8 `(H, W, 3)` or `(H, W)` is one picture (BGR), uint8 `(N, H, W, 3)` is N of them,
-    anything else is for the model's only input. `.npz`: arrays named as the model's inputs. Those
-    are one frame, or one for each row where they are stacks of what the inputs take.
+    where the model may take pictures; anything else is for its only input. `.npz`: arrays named as
+    the model's inputs. Those are one frame, or one for each row where they are stacks of what the
+    inputs take.
 
     Args:
         inputs: what the model wants to be given, empty where that is unknown.
@@ -83,6 +85,8 @@ def open_arrays(path: Path, stride: int, inputs: Sequence[TensorSpec] = ()) -> A
     if path.suffix.lower() == ".npz":
         return ArrayFrames(path, _cut(_read_npz(path), inputs), stride)
     array = _read_npy(path)
+    if len(inputs) == 1 and len(inputs[0].shape) < 4:  # whoever takes pictures has four dimensions
+        return ArrayFrames(path, _cut({"": _native(np.array(array))}, inputs), stride)
     if array.dtype == np.uint8 and array.ndim == 4 and array.shape[3] == 3:
         return ArrayFrames(path, array, stride)
     if array.dtype == np.uint8 and (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)):
@@ -113,17 +117,11 @@ def _stack(array: Array, shape: Sequence[int | str]) -> Array | None:
     """`(rows, *shape)` where an array is a stack of what an input takes, else None."""
     if array.ndim == 0:
         return None
-    if _fits(array.shape[1:], shape):
+    if fits(array.shape[1:], shape):
         return array
-    if len(array) > 1 and shape[:1] == (1,) and _fits(array.shape[1:], shape[1:]):
+    if len(array) > 1 and shape[:1] == (1,) and fits(array.shape[1:], shape[1:]):
         return array[:, None]
     return None
-
-
-def _fits(sizes: Sequence[int], shape: Sequence[int | str]) -> bool:
-    return len(sizes) == len(shape) and all(
-        wanted == size or isinstance(wanted, str) for size, wanted in zip(sizes, shape, strict=True)
-    )
 
 
 def _native(array: Array) -> Array:
@@ -143,7 +141,7 @@ def _broken(path: Path, error: Exception | str) -> SourceError:
 def _read_npy(path: Path) -> Array:
     try:
         array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, OverflowError, SyntaxError) as error:
+    except (OSError, ValueError, EOFError, OverflowError, SyntaxError, TokenError) as error:
         raise _broken(path, _first_line(error)) from error
     if not isinstance(array, np.ndarray):
         raise _broken(path, "it is an .npz with the ending of .npy")
@@ -171,6 +169,7 @@ def _read_npz(path: Path) -> Arrays:
         MemoryError,
         NotImplementedError,
         SyntaxError,
+        TokenError,
         zipfile.BadZipFile,
         zlib.error,
     ) as error:

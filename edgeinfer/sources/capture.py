@@ -147,7 +147,8 @@ class AvCapture:
         """Degrees to turn the frame by, counterclockwise, so that up is up."""
         if hasattr(self._frame, "rotation"):
             return int(self._frame.rotation)
-        return round(self._stream.side_data.get("DISPLAYMATRIX", 0))  # before PyAV 14
+        before_14: float = self._stream.side_data.get("DISPLAYMATRIX", 0.0)
+        return round(before_14)
 
     def get(self, prop: int, /) -> float:
         stream = self._stream

@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
-from edgeinfer.errors import UsageError
+from edgeinfer.errors import SourceError, UsageError
 from edgeinfer.frames import Frame
 from edgeinfer.sources.base import Source, SourceInfo
 from edgeinfer.sources.table import check_source, open_source
@@ -16,6 +16,9 @@ from edgeinfer.spec import TensorSpec
 
 class Chain:
     """Reads sources in turn; each is opened only when its turn comes, the first one at once.
+
+    Where the first cannot be read, the next one says what frames are like; the reader is told when
+    it asks for a frame, as of any other.
 
     Args:
         openers: one per source, at least one.
@@ -27,13 +30,40 @@ class Chain:
         self._closed = False
         self._notes: tuple[str, ...] = ()
         self._several = len(openers) > 1
-        self._current: Source | None = self._waiting.popleft()()
+        self._failed: deque[SourceError] = deque()
+        self._current: Source = self._open_first()
+
+    def _open_first(self) -> Source:
+        source = None
+        while source is None:
+            source = self._opened(self._waiting.popleft())
+        return source
+
+    def _opened(self, opener: Callable[[], Source]) -> Source | None:
+        """None where it cannot be opened and there are others."""
+        try:
+            return opener()
+        except SourceError as error:
+            self._put_off(error)
+            return None
+
+    def _put_off(self, error: SourceError) -> None:
+        """Keep it until somebody asks for a frame; raise it where there is no other source."""
+        if not self._waiting:
+            raise error
+        self._failed.append(error)
 
     @property
     def info(self) -> SourceInfo:
         """That of the source being read; with several, the number of frames stays open."""
-        assert self._current is not None
-        info = self._current.info
+        while True:
+            try:
+                info = self._current.info
+                break
+            except SourceError as error:
+                self._put_off(error)
+                self._current.close()
+                self._current = self._open_first()
         if not self._several:
             return info
         return SourceInfo("several sources", info.live, info.kind, None, info.fps, None)
@@ -41,16 +71,17 @@ class Chain:
     @property
     def notes(self) -> tuple[str, ...]:
         """Those of all sources read so far."""
-        current = self._current.notes if self._current is not None else ()
-        return self._notes + current
+        return self._notes + self._current.notes
 
     def __iter__(self) -> Iterator[Frame]:
         return self
 
     def __next__(self) -> Frame:
         while True:
+            if self._failed:
+                raise self._failed.popleft()
             source = self._current
-            if source is None or self._closed:
+            if self._closed:
                 raise StopIteration
             try:
                 return next(source)
@@ -78,8 +109,7 @@ class Chain:
         with self._lock:
             self._closed = True
             self._waiting.clear()
-            if self._current is not None:
-                self._current.close()
+            self._current.close()
 
 
 def open_sources(
@@ -93,7 +123,7 @@ def open_sources(
     """Open several sources as one, in their order; the arguments are those of `open_source`.
 
     Raises:
-        SourceError: if one of them is missing, or the first cannot be opened.
+        SourceError: if one of them is missing, or none can be opened.
         UsageError: for a text that means nothing.
     """
     if not texts:

@@ -39,15 +39,22 @@ class Decoder:
         slots: where frames go.
         send: takes a record for the parent.
         stride: every how many-th frame is given; the others are decoded and not converted.
+        patience_ns: after which the capture itself gives a frame up; None where it does not.
     """
 
     def __init__(
-        self, capture: Capture, slots: Slots, send: Callable[[bytes], None], stride: int
+        self,
+        capture: Capture,
+        slots: Slots,
+        send: Callable[[bytes], None],
+        stride: int,
+        patience_ns: int | None = None,
     ) -> None:
         self._capture = capture
         self._slots = slots
         self._send = send
         self._stride = stride
+        self._patience_ns = patience_ns
         fps = capture.get(FPS)
         self._fps = fps if 0 < fps < 10_000 else 0.0
         self._last_media_ns, self._last_index = -1, 0
@@ -58,11 +65,11 @@ class Decoder:
         """Decode everything, then say how many frames there were.
 
         Raises:
-            CannotDecode: if there was none, or one that is too large.
+            CannotDecode: if there was none, or one that is too large, or none came in time.
         """
         index = 0
         begun = told = now_ns()
-        while self._capture.grab():
+        while self._grab():
             if index % self._stride == 0 and (placed := self._retrieve()) is not None:
                 slot, shape = placed
                 told = now_ns()
@@ -76,6 +83,15 @@ class Decoder:
         if self._shape is None:
             raise CannotDecode(messages.NO_FRAMES)
         self._send(messages.pack(messages.END, index))
+
+    def _grab(self) -> bool:
+        asked = now_ns()
+        if self._capture.grab():
+            return True
+        # It says the same of a stream that ended and of one that it waited for in vain.
+        if self._patience_ns is not None and now_ns() - asked >= self._patience_ns:
+            raise CannotDecode(messages.STALLED, f"{self._patience_ns / 1e9:g}")
+        return False
 
     def _retrieve(self) -> tuple[int, tuple[int, ...]] | None:
         """Convert the grabbed frame into a slot; None where it cannot be decoded."""
@@ -184,7 +200,9 @@ def main(arguments: list[str]) -> None:
         said = StandardError().said
         _end_with_parent()
         capture = open_capture(kind, target, int(threads), int(timeout_ms), said)
-        Decoder(capture, Slots(int(fd), send, _returned_slots), send, int(stride)).run()
+        patience_ns = int(timeout_ms) * 1_000_000 if kind == "url" else None
+        slots = Slots(int(fd), send, _returned_slots)
+        Decoder(capture, slots, send, int(stride), patience_ns).run()
     except CannotDecode as error:
         reason, text = error.reason, str(error)
     except BrokenPipeError:

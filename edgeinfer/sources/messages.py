@@ -27,6 +27,7 @@ NO_BACKEND = 3
 TOO_LARGE = 4
 FAILED = 5
 INTERLACED = 6
+STALLED = 7
 
 # A slot's number is one byte and is never used again for other memory.
 MAX_SLOT_NUMBERS = 256

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from edgeinfer.errors import InputError
 from edgeinfer.frames import Array, Frame, FrameId
 from edgeinfer.sources.base import SourceInfo
 from edgeinfer.spec import TensorSpec
@@ -52,7 +53,12 @@ class RandomArrays:
 
 def _draw(random: np.random.Generator, spec: TensorSpec) -> Array:
     shape = tuple(size if isinstance(size, int) else 1 for size in spec.shape)
-    dtype = np.dtype(spec.dtype)
+    try:
+        dtype = np.dtype(spec.dtype)
+    except TypeError as error:
+        raise InputError(
+            f"The input '{spec.name}' is {spec.dtype}, which no frames can be made up for."
+        ) from error
     if dtype.kind == "f":
         return random.random(shape, np.float32).astype(dtype)
     return random.integers(0, 2, shape).astype(dtype)

@@ -166,10 +166,13 @@ def _opener(text: str) -> Opener:
     if "\0" in text or not text:
         raise UsageError(f"The source {text!r} means nothing. A source is {SOURCES_HELP}.")
     path = Path(text)
-    if path.is_dir():
-        return _pictures
-    if path.exists():
-        return _FILES[kind_of_file(path)]
+    try:
+        if path.is_dir():
+            return _pictures
+        if path.exists():
+            return _FILES[kind_of_file(path)]
+    except OSError as error:  # a name that is too long
+        raise SourceError(f"The source {text} cannot be read: {error.strerror}.") from error
     scheme, colon, _ = text.partition(":")
     if scheme.lower() in _SCHEMES and (colon or scheme.lower() == "synthetic"):
         return _SCHEMES[scheme.lower()]
@@ -187,6 +190,8 @@ def _missing(text: str, path: Path) -> SourceError:
             f"The source {text} does not exist: there is no folder {folder}. Check the path; a "
             f"source is {SOURCES_HELP}."
         )
+    if path.is_symlink():
+        return SourceError(f"The source {text} is a link to nowhere ({path.readlink()}).")
     names = sorted(item.name for item in folder.iterdir() if not item.name.startswith("."))
     hint = suggest(path.name, [*names, "synthetic"])
     near = f" {hint}" if hint.startswith("Did you mean") else ""

@@ -105,7 +105,7 @@ class Video:
             while self._info is None:
                 if self._over:
                     why = self._failure or f"{self._what.name} was closed before it was opened."
-                    raise SourceError(why)
+                    raise self._error(why)
                 self._handle(self._receive())
             return self._info
 
@@ -124,7 +124,7 @@ class Video:
                     return frame
             if self._failure is not None and not self._told:
                 self._told = True
-                raise SourceError(self._failure)
+                raise self._error(self._failure)
             raise StopIteration
 
     def close(self) -> None:
@@ -139,10 +139,7 @@ class Video:
         try:
             return self._inbox.read()
         except Silence:
-            self._fail(
-                f"{self._where()}: no frame came for {self._timeout_s:g} s, so the decoder was "
-                f"stopped. {self._what.remedy}"
-            )
+            self._fail(self._silent(f"{self._timeout_s:g}"))
             return None
 
     def _handle(self, record: Record | None) -> Frame | None:
@@ -204,6 +201,17 @@ class Video:
         self._over = True
         self._end_child()
 
+    def _error(self, why: str) -> SourceError:
+        error = SourceError(why)
+        error.stream, error.index = self._what.name, self._next_index
+        return error
+
+    def _silent(self, seconds: str) -> str:
+        return (
+            f"{self._where()}: no frame came for {seconds} s, so the decoder was stopped. "
+            f"{self._what.remedy}"
+        )
+
     def _where(self) -> str:
         return f"{self._what.name}, after {self._next_index} frames"
 
@@ -214,6 +222,8 @@ class Video:
                 "This OpenCV was built without GStreamer. Install one that has it (JetPack's own), "
                 "or give the stream as rtsp://, http:// or camera:N."
             )
+        if reason == messages.STALLED:
+            return self._silent(text)
         if reason == messages.INTERLACED:
             return (
                 f"{name} holds interlaced frames, which this OpenCV cannot convert. Install PyAV, "

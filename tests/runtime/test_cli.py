@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -439,3 +440,93 @@ def test_what_libraries_print_is_no_result(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "ours\n"
     assert done.stderr == "noise\n"
+
+
+def shell(text: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run edgeinfer with arguments, redirected as the text says."""
+    command = ["sh", "-c", f'exec "$@" {text}', "sh", sys.executable, "-m", "edgeinfer"]
+    return subprocess.run(
+        [*command, *map(str, arguments)], capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.mark.parametrize("more", [[], ["--format", "json"], ["--json", "-"]])
+def test_a_full_disk_behind_stdout_is_an_error_without_a_traceback(
+    brightness_model: Path, picture: Path, more: list[str]
+) -> None:
+    done = shell(">/dev/full", "run", brightness_model, picture, *more)
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+
+
+def test_nothing_but_results_reaches_stdout_where_stderr_is_closed(
+    make_model: Callable[..., Path], picture: Path
+) -> None:
+    body = "y = ReduceMax <keepdims = 0, axes = [2, 3]> (x)"
+    model = make_model(f"net (float[1, 3, 8, 8] x) => (float[1, 3] y) {{ {body} }}")
+    done = shell("2>&-", "run", model, picture, "--json", "-")
+    assert done.returncode == 0
+    (line,) = done.stdout.splitlines()
+    assert json.loads(line)["task"] == "classify"
+
+
+def test_stdout_by_its_path_is_stdout(brightness_model: Path, picture: Path) -> None:
+    done = shell("", "run", brightness_model, picture, "--json", "/dev/stdout")
+    assert json.loads(done.stdout)["schema"] == "edgeinfer.frame/1"
+
+
+@pytest.mark.parametrize("option", [None, "--json", "--output", "--labels", "--spec"])
+def test_a_name_that_is_too_long_is_no_bug(
+    brightness_model: Path,
+    picture: Path,
+    option: str | None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    name = str(tmp_path / ("x" * 300 + ".png"))
+    arguments = [name] if option is None else [str(picture), option, name]
+    assert cli.main(["run", str(brightness_model), *arguments]) == 1
+    assert "too long" in capsys.readouterr().err
+    assert cli.main(["run", name, str(picture)]) == 1
+    assert "too long" in capsys.readouterr().err
+
+
+def test_a_label_that_stdout_cannot_say_is_escaped(
+    brightness_model: Path, picture: Path, tmp_path: Path
+) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("d\u00fcster\nhell\u00fc\n", encoding="utf-8")
+    command = [sys.executable, "-m", "edgeinfer", "run", brightness_model, picture]
+    done = subprocess.run(
+        [*map(str, command), "--labels", str(labels)],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert done.returncode == 0
+    assert b"\\xfc" in done.stdout
+
+
+def test_a_source_that_cannot_be_read_is_skipped_in_first_place_too(
+    brightness_model: Path, picture: Path, video: Path, tmp_path: Path
+) -> None:
+    broken, out = tmp_path / "broken.avi", tmp_path / "out.jsonl"
+    broken.write_bytes(video.read_bytes()[:600])
+    sources = [str(broken), str(picture)]
+    run = ["run", str(brightness_model), *sources, "--json", str(out)]
+    assert cli.main([*run, "--on-error", "skip"]) == 1
+    first, second = lines(out)
+    assert first["source"] == "broken.avi" and "broken.avi" in first["error"]
+    assert second["source"] == "bright.png" and "classes" in second
+    assert cli.main(run) == 1
+
+
+def test_an_output_holds_what_is_asked_for(
+    brightness_model: Path, video: Path, tmp_path: Path
+) -> None:
+    run = ["run", str(brightness_model), str(video), "--output"]
+    assert cli.main([*run, str(tmp_path / "one.jpg"), "--frames", "1"]) == 0
+    assert cv2.imread(str(tmp_path / "one.jpg")).shape == (48, 64, 3)
+    assert cli.main([*run, str(tmp_path / "one.mp4"), "--stride", "30"]) == 0
+    assert cv2.VideoCapture(str(tmp_path / "one.mp4")).read()[0]
+    assert cli.main([*run, str(tmp_path / "many.jpg")]) == 2

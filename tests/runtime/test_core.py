@@ -30,7 +30,7 @@ from edgeinfer.results import (
     Tensors,
     finite,
 )
-from edgeinfer.spec import InputSpec, read_labels
+from edgeinfer.spec import InputSpec
 from edgeinfer.timing import format_ns, quantile, summarize
 
 
@@ -275,14 +275,6 @@ def test_the_cache_stays_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_near_names_are_suggested_and_far_ones_listed() -> None:
     assert suggest("cud", ["cpu", "cuda"]) == "Did you mean 'cuda'?"
     assert suggest("zzz", ["cpu", "cuda"]) == "Known: cpu, cuda."
-
-
-def test_labels_are_read_from_lines_json_and_yaml(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("cat\n dog \n\n")
-    (tmp_path / "a.json").write_text('["cat", "dog"]')
-    (tmp_path / "a.yaml").write_text("names: {1: dog, 0: cat}")
-    for name in ("a.txt", "a.json", "a.yaml"):
-        assert read_labels(tmp_path / name) == ("cat", "dog")
 
 
 def test_mean_and_std_become_one_factor_and_offset_a_channel() -> None:

@@ -266,3 +266,13 @@ def test_every_head_is_what_the_table_says() -> None:
         for name in homes:
             assert (HEADS[name].name, HEADS[name].task) == (name, task)
     assert list(HEADS) == [name for homes in heads._BY_TASK.values() for name in homes]
+
+
+@pytest.mark.parametrize("name", sorted(HEADS))
+@pytest.mark.parametrize("shapes", [[()], [(), (1, 3)], [(1,)], [(), (), ()]])
+def test_outputs_without_dimensions_are_no_objects(
+    name: str, shapes: list[tuple[int, ...]]
+) -> None:
+    outputs = tuple(TensorSpec(f"out{at}", "float32", shape) for at, shape in enumerate(shapes))
+    why = HEADS[name].why_not(Graph(outputs, (64, 64)))
+    assert why or HEADS[name].task not in ("detect", "segment", "face")

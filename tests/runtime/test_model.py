@@ -294,3 +294,18 @@ def test_thresholds_and_labels_can_be_overridden(brightness_model: Path, tmp_pat
     with edgeinfer.load(brightness_model, labels=labels, score_threshold=0.55) as model:
         found = model(BRIGHT).to_dict()["classes"]
     assert [item["label"] for item in found] == ["hell"]
+
+
+def test_a_shape_that_contradicts_the_file_is_refused(brightness_model: Path) -> None:
+    with edgeinfer.load(brightness_model) as model:
+        (item,) = model.graph_inputs
+    assert 640 not in item.shape
+    with pytest.raises(SpecError, match="640.*only open dimensions"):
+        open_model(brightness_model, LoadOptions(input_shapes={item.name: (1, 3, 640, 640)}))
+
+
+def test_an_output_that_is_listed_twice_is_given_once(make_model: MakeModel) -> None:
+    body = "net (float[1, 3] x) => (float[1, 3] y, float[1, 3] y) { y = Sqrt (x) }"
+    with edgeinfer.load(make_model(body)) as model:
+        result = model({"x": np.ones((1, 3), np.float32)})
+    assert list(result.value.outputs) == ["y"]

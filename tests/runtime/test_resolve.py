@@ -210,3 +210,45 @@ def test_a_spec_survives_the_way_through_json() -> None:
     )
     assert isinstance(again, ModelSpec)
     assert again == spec
+
+
+def theirs(**metadata: str) -> dict[str, str]:
+    """What Ultralytics writes."""
+    known = {"stride": "32", "task": "classify", "imgsz": "[64, 64]", "names": "{0: 'a', 1: 'b'}"}
+    return {**known, **metadata}
+
+
+def test_class_numbers_of_ultralytics_may_be_texts() -> None:
+    names = str({str(index): f"n{index}" for index in range(12)})
+    spec = resolve(opened((1, 12), **theirs(names=names)), Overrides())
+    assert spec.labels[2] == "n2"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"args": "[1]"},
+        {"imgsz": "['a', 'b']"},
+        {"imgsz": "[None, None]"},
+        {"imgsz": "[1e400, 3]"},
+        {"names": "{(1, 2): 'a', (1, 'x'): 'b'}"},
+    ],
+)
+def test_odd_metadata_of_ultralytics_is_passed_over(odd: dict[str, str]) -> None:
+    assert resolve(opened((1, 2), **theirs(**odd)), Overrides(head="softmax")).task == "classify"
+
+
+def test_metadata_and_graph_of_different_sizes_are_both_named() -> None:
+    metadata = theirs(task="detect", imgsz="[640, 640]")
+    with pytest.raises(SpecError, match=r"\[640, 640\].*\[1, 3, 64, 64\]"):
+        resolve(opened((1, 6, 84), **metadata), Overrides())
+
+
+def test_metadata_with_fewer_names_than_classes_says_both_counts() -> None:
+    with pytest.raises(SpecError, match="tells 3 classes apart, but its metadata has 2 names"):
+        resolve(opened((1, 7, 84), **theirs(task="detect")), Overrides())
+
+
+@pytest.mark.parametrize("shape", [(2, 6), (4, 6)])
+def test_rows_of_numbers_are_no_scores_by_class(shape: tuple[int, ...]) -> None:
+    assert resolve(opened(shape), Overrides()).head == "tensor"

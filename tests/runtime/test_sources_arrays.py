@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeinfer.errors import SourceError, UsageError
+from edgeinfer.errors import InputError, SourceError, UsageError
 from edgeinfer.frames import check_picture
 from edgeinfer.sources import open_source
+from edgeinfer.sources.random_arrays import RandomArrays
 from edgeinfer.sources.synthetic import Synthetic
 from edgeinfer.spec import TensorSpec
 
@@ -221,3 +222,37 @@ def test_a_file_that_is_no_source_is_told_apart_from_a_broken_one(
     (tmp_path / name).write_bytes(content.get(name, b""))
     with pytest.raises(SourceError, match=r"is no source of frames.*A source is a picture"):
         open_source(str(tmp_path / name))
+
+
+def test_bytes_are_no_picture_for_a_model_of_other_arrays(tmp_path: Path) -> None:
+    path = tmp_path / "bytes.npy"
+    np.save(path, np.array([[1, 2, 3, 250], [5, 6, 7, 8]], np.uint8))
+    frames = list(open_source(path, inputs=(TensorSpec("x", "uint8", (1, 4)),)))
+    assert len(frames) == 2
+    assert isinstance(frames[1].data, dict)
+    assert frames[1].data[""].tolist() == [[5, 6, 7, 8]]
+
+
+def test_a_broken_header_of_an_array_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "broken.npy"
+    np.save(path, np.zeros((1, 3), np.float32))
+    path.write_bytes(path.read_bytes().replace(b"(1, 3)", b"(1, 3,"))
+    with pytest.raises(SourceError, match=r"broken\.npy cannot be read"):
+        open_source(path)
+
+
+def test_numbers_cannot_be_made_up_for_texts() -> None:
+    with pytest.raises(InputError, match=r"'x' is tensor\(string\)"):
+        RandomArrays((TensorSpec("x", "tensor(string)", (1, 4)),))
+
+
+def test_a_name_that_is_too_long_is_an_error_of_the_source() -> None:
+    with pytest.raises(SourceError, match="too long"):
+        open_source("x" * 300 + ".png")
+
+
+def test_a_link_to_nowhere_is_called_one(tmp_path: Path) -> None:
+    link = tmp_path / "link.png"
+    link.symlink_to("gone.png")
+    with pytest.raises(SourceError, match=r"link to nowhere \(gone\.png\)"):
+        open_source(link)

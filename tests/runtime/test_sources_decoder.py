@@ -221,3 +221,12 @@ def test_shared_memory_cannot_be_cut_off() -> None:
     with pytest.raises(PermissionError):
         os.ftruncate(fd, 0)
     os.close(fd)
+
+
+def test_a_stream_that_waits_in_vain_is_no_stream_that_ended(pair: Pair) -> None:
+    decoder = Decoder(FakeCapture(pictures(2)), pair.slots, pair.send, 1, patience_ns=0)
+    with pytest.raises(CannotDecode) as caught:
+        decoder.run()
+    assert caught.value.reason == messages.STALLED
+    assert messages.END not in pair.kinds()
+    assert len(pair.of(messages.FRAME)) == 2
