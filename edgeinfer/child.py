@@ -19,7 +19,7 @@ import tempfile
 import time
 import weakref
 
-from edgeinfer import blas
+from edgeinfer import environment as defaults
 from edgeinfer.records import dataclass
 
 # Neither `typing` nor `pathlib`: see `providers/headstart`.
@@ -92,7 +92,7 @@ class Child:
         self._folder = tempfile.TemporaryDirectory(prefix=_PREFIX)
         inherited = os.environ.get("PYTHONPATH")
         variables = {
-            **blas.VARIABLES,
+            **defaults.VARIABLES,
             **os.environ,
             **(environment or {}),
             "PYTHONPATH": os.pathsep.join([*_IMPORT_ROOTS, *([inherited] if inherited else [])]),

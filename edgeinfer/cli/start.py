@@ -16,7 +16,7 @@ import time
 from types import FrameType
 from typing import Any
 
-from edgeinfer import blas
+from edgeinfer import environment
 
 # An import that takes longer is broken off all the same.
 _PATIENCE_S = 3.0
@@ -38,7 +38,7 @@ def entry() -> None:
             fill_gaps()
             install()
             keep_stdout()
-            for name, value in blas.VARIABLES.items():
+            for name, value in environment.VARIABLES.items():
                 os.environ.setdefault(name, value)  # numpy and the children shall find it
             from edgeinfer.cli.main import main
 

@@ -6,7 +6,7 @@ import contextlib
 import gc
 import os
 
-from edgeinfer import blas, cache
+from edgeinfer import cache, environment
 from edgeinfer.providers.headstart import HeadStart
 
 TYPE_CHECKING = False
@@ -68,7 +68,7 @@ def load(
     if cache_dir is not None:
         _keep_in(cache_dir)
     with _uncollected(), HeadStart(path) as started:
-        blas.import_numpy()
+        environment.import_numpy()
         from dataclasses import replace
         from pathlib import Path
 

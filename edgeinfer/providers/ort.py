@@ -7,6 +7,7 @@ import mmap
 from pathlib import Path
 from typing import Any
 
+from edgeinfer import environment
 from edgeinfer.errors import EdgeInferError, ModelFileError, ProviderError, UsageError
 from edgeinfer.packages import need
 from edgeinfer.providers import failures, placement
@@ -23,11 +24,13 @@ _OF_THE_GRAPH = (*_OF_THE_FILE, "NotImplemented", "InvalidArgument")
 
 @functools.cache
 def onnxruntime() -> Any:
-    """ONNX Runtime, told to keep its log to itself: its errors are raised, not printed.
+    """ONNX Runtime, told to keep its log to itself (its errors are raised, not printed), and what
+    it records of its use.
 
     Raises:
         MissingPackageError: if it is not installed.
     """
+    environment.keep_onnxruntime_to_itself()
     ort = need("onnxruntime")
     if not hasattr(ort, "InferenceSession"):
         from edgeinfer.errors import MissingPackageError

@@ -70,7 +70,7 @@ def test_numpy_is_imported_so_that_idle_threads_of_openblas_sleep() -> None:
         "    def find_spec(self, name, path=None, target=None):\n"
         "        if name == 'numpy': print(os.environ.get('OPENBLAS_THREAD_TIMEOUT'))\n"
         "sys.meta_path.insert(0, Watch())\n"
-        "from edgeinfer.blas import import_numpy\n"
+        "from edgeinfer.environment import import_numpy\n"
         "import_numpy(); import_numpy(); print('OPENBLAS_THREAD_TIMEOUT' in os.environ)\n"
         "del sys.modules['numpy']; os.environ['OPENBLAS_THREAD_TIMEOUT'] = '9'; import_numpy()\n"
         "print('numpy' in sys.modules, os.environ['OPENBLAS_THREAD_TIMEOUT'])"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -208,3 +211,21 @@ def test_every_provider_is_proven_or_has_a_reason() -> None:
 def test_every_provider_is_what_the_table_says() -> None:
     assert [provider.name for provider in PROVIDERS.values()] == list(PROVIDERS)
     assert list(PROVIDERS)[-1] == "cpu"
+
+
+@pytest.mark.parametrize("how", ["load", "command"])
+def test_nothing_but_our_own_cache_is_kept_of_what_runs(
+    brightness_model: Path, tmp_path: Path, how: str
+) -> None:
+    code = f"import edgeinfer; edgeinfer.load({str(brightness_model)!r}).close()"
+    command = ["-c", code] if how == "load" else ["-m", "edgeinfer", "run", str(brightness_model)]
+    variables = {key: value for key, value in os.environ.items() if "TELEMETRY" not in key}
+    home = tmp_path / "home"
+    subprocess.run(
+        [sys.executable, *command, *([] if how == "load" else ["synthetic", "--frames", "2"])],
+        env={**variables, "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")},
+        check=True,
+        capture_output=True,
+    )
+    kept = [path.relative_to(home) for path in home.rglob("*") if path.is_file()]
+    assert [path for path in kept if path.parts[:2] != ("cache", "edgeinfer")] == []
