@@ -90,7 +90,12 @@ def open_model_file(path: Path) -> ModelFile:
             external data lie outside its folder.
     """
     try:
+        str(path).encode()
         status = path.stat()
+    except UnicodeEncodeError as error:
+        raise ModelFileError(
+            f"The model's name {str(path)!r} is not UTF-8, which ONNX Runtime wants: rename it."
+        ) from error
     except FileNotFoundError as error:
         raise ModelFileError(f"The model {path} does not exist{_nearby(path)}") from error
     except OSError as error:

@@ -274,6 +274,8 @@ def _check_types(data: dict[str, Any], where: str) -> None:
         )
         need("inputs", fits, "a list of objects")
         data["inputs"] = [input_fields(item, where) for item in data["inputs"]]
+        names = [item.get("name") for item in data["inputs"]]
+        need("inputs", len(set(names)) == len(names), "one object for each input")
 
 
 def input_fields(data: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -290,13 +292,19 @@ def input_fields(data: Mapping[str, Any], where: str) -> dict[str, Any]:
             if key == "size_hw" and value is None:
                 continue
             wanted = 2 if key == "size_hw" else None
-            fits = isinstance(value, list) and all(_is_number(item) for item in value)
+            good = _is_whole if key == "size_hw" else _is_number
+            fits = isinstance(value, list) and all(good(item) for item in value)
             if not fits or (wanted is not None and len(value) != wanted) or not value:
-                raise SpecError(f"{where}: '{key}' is {_short(value)}, not a list of numbers.")
+                raise SpecError(
+                    f"{where}: '{key}' is {_short(value)}, not a list of "
+                    f"{'two whole' if wanted else ''} numbers."
+                )
             fields[key] = tuple(int(item) if key == "size_hw" else float(item) for item in value)
         elif key in ("scale", "pad_value", "value", "context"):
-            if not _is_number(value):
-                raise SpecError(f"{where}: '{key}' is {_short(value)}, not a number.")
+            whole = key in ("pad_value", "context")
+            if not (_is_whole(value) if whole else _is_number(value)):
+                kind = "a whole number" if whole else "a number"
+                raise SpecError(f"{where}: '{key}' is {_short(value)}, not {kind}.")
             fields[key] = float(value) if key in ("scale", "value") else int(value)
         elif not isinstance(value, str):
             raise SpecError(f"{where}: '{key}' is {_short(value)}, not a text.")
@@ -307,6 +315,10 @@ def input_fields(data: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_whole(value: Any) -> bool:
+    return _is_number(value) and float(value).is_integer()
 
 
 def _short(value: Any) -> str:
@@ -338,7 +350,7 @@ def build(fields: Mapping[str, Any], origin: str, notes: Sequence[str] = ()) -> 
     )
 
 
-def fits(sizes: Sequence[int], shape: Sequence[int | str]) -> bool:
+def of_shape(sizes: Sequence[int], shape: Sequence[int | str]) -> bool:
     """Whether an array of these sizes is one of that shape, whose texts stay open."""
     return len(sizes) == len(shape) and all(
         wanted == size or isinstance(wanted, str) for size, wanted in zip(sizes, shape, strict=True)

@@ -87,7 +87,9 @@ class End2End:
         (output,) = outputs.values()
         found = []
         for raw, view in zip(output, views, strict=True):
-            rows = raw[raw[:, 4] > threshold(spec, "score")].astype(np.float32)
+            # Rows that pad the output may be of class -1.
+            real = (raw[:, 4] > threshold(spec, "score")) & (raw[:, 5] >= 0)
+            rows = raw[real].astype(np.float32)
             class_ids = rows[:, 5].astype(np.int64)
             found.append(
                 finish(

@@ -25,7 +25,7 @@ from edgeinfer.providers import (
 )
 from edgeinfer.records import dataclass
 from edgeinfer.resolve import Opened, resolve
-from edgeinfer.spec import InputSpec, ModelSpec, TensorSpec, fits
+from edgeinfer.spec import InputSpec, ModelSpec, TensorSpec, of_shape
 
 if TYPE_CHECKING:
     from edgeinfer.providers.headstart import HeadStart
@@ -86,7 +86,7 @@ class Session:
         for name, wanted in options.input_shapes.items():
             if name not in shapes:
                 raise UsageError(f"The model has no input '{name}'. {suggest(name, shapes)}")
-            if not fits(wanted, shapes[name]):
+            if not of_shape(wanted, shapes[name]):
                 raise SpecError(
                     f"The input '{name}' is {list(shapes[name])} in the file, so it cannot be "
                     f"{list(wanted)}: only open dimensions may be chosen. Export the model in that "

@@ -9,7 +9,7 @@ from edgeinfer.errors import SpecError
 from edgeinfer.heads import HEADS, NEVER_GUESSED, Graph, takes
 from edgeinfer.records import dataclass
 from edgeinfer.resolve.opened import Opened
-from edgeinfer.spec import TensorSpec, fits, input_fields
+from edgeinfer.spec import TensorSpec, input_fields, of_shape
 
 _PICTURE_DTYPES = ("float32", "float16", "float64", "uint8")
 _DEFAULT_SIZES: Mapping[str, tuple[int, int]] = {
@@ -110,7 +110,7 @@ def picture_input(
         )
         height, width = size
         hw = given.get("size_hw")
-        if hw is not None and not fits(hw, size):
+        if hw is not None and not of_shape(hw, size):
             raise SpecError(
                 f"The size_hw {list(hw)} that is said of the input '{item.name}' differs from the "
                 f"graph's, which is {list(item.shape)}. Correct it with --spec, or export anew."

@@ -14,7 +14,7 @@ from edgeinfer.errors import SourceError
 from edgeinfer.frames import Array, Arrays, Frame, FrameId
 from edgeinfer.sniff import looks_like, read_head
 from edgeinfer.sources.base import SourceInfo
-from edgeinfer.spec import TensorSpec, fits
+from edgeinfer.spec import TensorSpec, of_shape
 from edgeinfer.timing import now_ns
 
 # What an .npz may unpack to: a few kilobytes of zip can claim any size.
@@ -117,9 +117,9 @@ def _stack(array: Array, shape: Sequence[int | str]) -> Array | None:
     """`(rows, *shape)` where an array is a stack of what an input takes, else None."""
     if array.ndim == 0:
         return None
-    if fits(array.shape[1:], shape):
+    if of_shape(array.shape[1:], shape):
         return array
-    if len(array) > 1 and shape[:1] == (1,) and fits(array.shape[1:], shape[1:]):
+    if len(array) > 1 and shape[:1] == (1,) and of_shape(array.shape[1:], shape[1:]):
         return array[:, None]
     return None
 

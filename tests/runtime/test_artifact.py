@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -177,3 +178,10 @@ def test_external_data_beside_the_model_is_read_and_counts_for_its_hash(tmp_path
     (path.parent / "w.bin").write_bytes(np.zeros(16, np.float32).tobytes())
     assert open_model_file(path).sha256 != before.sha256
     assert onnx.load(str(path), load_external_data=False).graph.initializer[0].name == "w"
+
+
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"bad\xff.onnx")
+    path.write_bytes(b"anything")
+    with pytest.raises(ModelFileError, match="not UTF-8"):
+        open_model_file(path)

@@ -168,3 +168,30 @@ def test_carried_inputs_survive_the_way_through_json(make_model: Any, tmp_path: 
     with edgeinfer.load(again) as model:
         assert model.spec == spec
         assert [item.value for item in model.spec.inputs] == [None, None, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "state", "said"),
+    [
+        (
+            "float[1, 10] now",
+            {"now": "before"},
+            r"\[1, 10\], but its input 'before' takes .*\[1, 4\]",
+        ),
+        ("double[1, 4] now", {"now": "before"}, "is float64"),
+        ("float[1, 3, 8, 8] now", {"now": "images"}, "pictures go to"),
+    ],
+)
+def test_state_that_its_input_does_not_take_is_refused(
+    make_model: Any, outputs: str, state: dict[str, str], said: str
+) -> None:
+    shape = outputs.partition("[")[2].partition("]")[0]
+    kind = "double" if outputs.startswith("double") else "float"
+    body = f"""
+    net (float[1, 3, 8, 8] images, float[1, 4] before) => ({outputs})
+    <{kind} fill = {{0}}, int64[{shape.count(",") + 1}] shape = {{{shape}}}>
+    {{ now = Expand (fill, shape) }}
+    """
+    path = make_model(body, spec={"task": "tensor", "head": "tensor", "state": state})
+    with pytest.raises(SpecError, match=said):
+        edgeinfer.load(path)

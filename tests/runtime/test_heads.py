@@ -276,3 +276,9 @@ def test_outputs_without_dimensions_are_no_objects(
     outputs = tuple(TensorSpec(f"out{at}", "float32", shape) for at, shape in enumerate(shapes))
     why = HEADS[name].why_not(Graph(outputs, (64, 64)))
     assert why or HEADS[name].task not in ("detect", "segment", "face")
+
+
+def test_rows_of_no_class_pad_the_output_of_end2end() -> None:
+    output = np.array([[[1, 1, 5, 5, 0.9, 0], [1, 1, 5, 5, 0.8, -1], [9, 9, 12, 12, 0.7, 1]]])
+    found = detections("end2end", output.astype(np.float32))
+    assert found.class_ids.tolist() == [0, 1]

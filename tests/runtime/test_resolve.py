@@ -162,6 +162,10 @@ def test_an_empty_or_missing_label_file_is_refused(tmp_path: Path) -> None:
         ({"inputs": [{"name": "images", "dtype": "float16"}]}, "takes float32"),
         ({"inputs": [{"name": "images", "std": [0, 1, 1]}]}, "not 0"),
         ({"inputs": [{"name": "images", "size_hw": [0, 64]}]}, "size_hw"),
+        ({"inputs": [{"name": "images", "size_hw": [8.5, 64]}]}, "whole numbers"),
+        ({"inputs": [{"name": "images", "size_hw": [1e400, 64]}]}, "whole numbers"),
+        ({"inputs": [{"name": "images", "pad_value": 1e400}]}, "whole number"),
+        ({"inputs": [{"name": "images"}, {"name": "images"}]}, "one object for each"),
         ({"task": "classify"}, "belongs to the task 'detect'"),
     ],
 )
