@@ -80,6 +80,8 @@ def resolve(opened: Opened, overrides: Overrides) -> ModelSpec:
             )
         fields["head"], fields["task"] = head.name, head.task
         origin = origin if origin != "guessed" else "options"
+    if overrides.labels is not None:
+        fields.pop("labels", None)  # what they replace says nothing of the head
     spec = _complete(opened, fields, origin, "options" if overrides.head else origin)
     spec = _with_labels(opened, spec, overrides.labels)
     spec = _with_thresholds(spec, overrides)
@@ -236,10 +238,10 @@ def _guessed_head(
             f"or describe the model with --spec FILE."
         )
     if not names and task not in (None, "tensor"):
-        for other in guess.fitting_heads(graph, task, None, picture):
-            raise _wrong_count(
-                HEADS[other].classes(graph), "its metadata", len(fields.get("labels", ()))
-            )
+        others = guess.fitting_heads(graph, task, None, picture)
+        if others:
+            count = HEADS[others[0]].classes(graph)
+            raise _wrong_count(count, "its metadata", len(fields.get("labels", ())))
         raise SpecError(
             f"No head of the task '{task}' fits the output {shapes}. Known heads: "
             f"{', '.join(n for n, h in HEADS.items() if h.task == task)}. "

@@ -248,9 +248,13 @@ def test_metadata_and_graph_of_different_sizes_are_both_named() -> None:
         resolve(opened((1, 6, 84), **metadata), Overrides())
 
 
-def test_metadata_with_fewer_names_than_classes_says_both_counts() -> None:
+def test_metadata_with_fewer_names_than_classes_says_both_counts(tmp_path: Path) -> None:
+    model = opened((1, 7, 84), **theirs(task="detect"))
     with pytest.raises(SpecError, match="tells 3 classes apart, but its metadata has 2 names"):
-        resolve(opened((1, 7, 84), **theirs(task="detect")), Overrides())
+        resolve(model, Overrides())
+    labels = tmp_path / "names.txt"
+    labels.write_text("x\ny\nz\n")
+    assert resolve(model, Overrides(labels=labels)).labels == ("x", "y", "z")
 
 
 @pytest.mark.parametrize("shape", [(2, 6), (4, 6)])
