@@ -78,6 +78,7 @@ class StubModel:
         self.inputs = (TensorSpec("images", "float32", (1, 3, 4, 4)),)
         self.outputs = (TensorSpec("output", "float32", (1, 4)),)
         self.opening_ns = 5_000_000
+        self.notes: tuple[str, ...] = ()
         self.calls = 0
         self.closed = False
         self._clock = clock
@@ -150,7 +151,13 @@ class StubModel:
                 "precision": "fp32",
             },
             **self.served.to_dict(),
-            "plan": {"source": "default", "threads": 1, "sessions": 1, "preprocess": "host"},
+            "plan": {
+                "source": "default",
+                "threads": 1,
+                "sessions": 1,
+                "preprocess": "host",
+                "lanes": 1,
+            },
             "flags": list(self._flags),
         }
 

@@ -128,9 +128,20 @@ class _Run:
             now_iso(),
             read["machine"],
             versions(),
-            replace(validity, notes=(*self.notes, *validity.notes), evidence=read["evidence"]),
+            replace(validity, notes=(*self._told(), *validity.notes), evidence=read["evidence"]),
             tuple(results),
         )
+
+    def _told(self) -> tuple[str, ...]:
+        """The run's own notes, and what each model said when it was opened: its stored plan."""
+        opened = [
+            f"{label}: {note}."
+            for label, bouts in self.bouts.items()
+            for note in dict.fromkeys(
+                note for bout in bouts for note in bout.know.about.get("notes", ())
+            )
+        ]
+        return (*self.notes, *opened)
 
     def _result(self, label: str) -> BenchResult:
         bouts = self.bouts[label]

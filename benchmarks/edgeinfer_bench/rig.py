@@ -26,7 +26,7 @@ class Opened:
     """What is known once a model is open and warm.
 
     Attributes:
-        about: `Model.summary`.
+        about: `Model.summary`, and ``notes``: what is worth telling about how it was opened.
         source: `Feed.to_dict`.
         fps: of the recording, None without a clock.
         lanes: inferences at once.
@@ -113,9 +113,10 @@ class Rig:
             opening_ns = self._clock() - start
             feed = Feed(self._entry.open_source(model), self._clock, self._most_frames)
             stack.callback(feed.close)
-            about = model.summary()
-            count = max(1, int((about.get("plan") or {}).get("sessions", 1)))
-            lanes = [model.lane() for _ in range(1 if model.spec.carries else count)]
+            about = {**model.summary(), "notes": list(model.notes)}
+            planned = int((about.get("plan") or {}).get("lanes", 1))
+            count = 1 if model.spec.carries else max(1, planned)
+            lanes = [model.lane() for _ in range(count)]
             bench = Bench(model, feed, lanes, self._clock, self._wait_until)
             stack.callback(bench.close)
             self._bench = bench

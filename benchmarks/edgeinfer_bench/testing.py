@@ -88,6 +88,10 @@ class _Wrapped:
     def spec(self) -> ModelSpec:
         return self._model.spec
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self._model.notes
+
     def lane(self) -> Stream:
         return self._kind(self._model.lane())
 

@@ -240,6 +240,19 @@ def _about_source(result: BenchResult) -> list[str]:
     return [*notes, *told]
 
 
+def _about_lanes(result: BenchResult) -> list[str]:
+    """Where processors were set aside for inferences that this scenario never runs."""
+    plan = result.about.get("plan") or {}
+    lanes, threads = int(plan.get("lanes", 1)), int(plan.get("threads", 1))
+    if result.scenario != "single" or lanes == 1:
+        return []
+    return [
+        f"it was opened for {lanes} inferences at once, each with {max(1, threads // lanes)} of "
+        f"{threads} threads, and 'single' runs one after another: leave out --lanes to give each "
+        f"frame all threads, or measure with --scenario offline, paced or server."
+    ]
+
+
 def _about_flags(result: BenchResult) -> list[str]:
     return [
         f"{count:,} frame(s) carry the flag '{flag}'."
@@ -289,6 +302,7 @@ def _about_processes(result: BenchResult) -> list[str]:
 
 _NOTES: tuple[Callable[[BenchResult], list[str]], ...] = (
     _about_source,
+    _about_lanes,
     _about_flags,
     _about_warmup,
     _about_rate,

@@ -55,8 +55,8 @@ if TYPE_CHECKING:
 @click.option(
     "--lanes",
     type=click.IntRange(1, 16),
-    help="Inferences at once, which share the threads. [default: the stored plan's, else 1; 2 for "
-    "offline on the CPU]",
+    help="Inferences at once, which share the threads. [default: 1; for offline what the stored "
+    "plan for throughput says, else 2 on the CPU]",
 )
 @click.option(
     "--policy",

@@ -32,7 +32,7 @@ class LoadOptions:
             None for the stored plan's choice, else they do.
         lanes: how many inferences run at once, at most `MAX_LANES`. The threads are shared out
             among them: one lane gives the lowest latency and takes the least memory; more give
-            more frames a second. None for the stored plan's number, else one (see `recording`).
+            more frames a second. None for one (but see `recording`).
         recording: whether frames come from files and only the whole counts. Then two inferences run
             at once on the CPU, unless `lanes` or a plan for throughput says otherwise: no thread
             waits for another, and decoding takes a processor from one of them only.
@@ -45,7 +45,8 @@ class LoadOptions:
         use_plan: whether a stored plan (`tune`) that still fits is used.
         plan: the objective whose stored plan must be used; None for what fits the frames: of a
             recording what was tuned for throughput, else what was tuned for something else, the
-            last one first.
+            last one first; where there is no such plan the other kind, with as many lanes as fit
+            the frames.
         build: whether what takes minutes to build (a TensorRT engine) may be built.
         huge_pages: whether the model's memory is put into huge pages at its second frame, where the
             box has them: it runs a little faster (`machine.pages`).

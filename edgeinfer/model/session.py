@@ -218,8 +218,13 @@ def _open_planned(
         note = f"the stored plan is used: {plan.text()}{found.why}"
         if running is not file:
             note += f"; {running.path} runs in place of {file.path}"
-        if lanes != choice.lanes:
+        if lanes > choice.lanes:
             note += f"; {lanes} frames at once on {threads} threads, since only the whole counts"
+        elif lanes < choice.lanes:
+            note += (
+                f"; one frame at a time, on all {threads} threads, since each frame counts "
+                f"(--lanes {choice.lanes} runs {choice.lanes} at once)"
+            )
         inputs = plan.graph_inputs if fed else selected.engine.inputs
         session = Session(
             file,
@@ -249,7 +254,10 @@ def _open_planned(
 def _shared_out(plan: StoredPlan, options: LoadOptions) -> tuple[int, int]:
     """Threads of the process, and how many inferences share them."""
     choice = plan.choice
-    if not options.recording or plan.objective == "throughput":
+    if not options.recording:
+        # Frames that come one by one would wait for a part of the threads.
+        return choice.threads, options.lanes or 1
+    if plan.objective == "throughput":
         return choice.threads, choice.lanes
     # What answers one frame soonest may leave processors idle, which a recording need not.
     threads = max(choice.threads, threads_of(options))

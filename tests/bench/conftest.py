@@ -30,7 +30,7 @@ BLOCK = 5
 # Shares of the latency; the rest belongs to no stage.
 STAGES = {"preprocess": 0.2, "inference": 0.7, "postprocess": 0.08}
 ARRIVALS: Mapping[str, Mapping[str, Any]] = {
-    "single": {},
+    "single": {"lanes": 1},
     "paced": {
         "fps": 100.0,
         "streams": 1,

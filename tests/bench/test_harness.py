@@ -459,3 +459,16 @@ def test_nothing_is_left_running(clock: FakeClock) -> None:
     before = set(threading.enumerate())
     measure(clock, lambda: StubModel(clock), frames=20)
     assert set(threading.enumerate()) == before
+
+
+def test_what_a_model_said_when_it_was_opened_is_told_once(clock: FakeClock) -> None:
+    """Above all which stored plan runs it: all processes say the same."""
+
+    def planned() -> StubModel:
+        model = StubModel(clock)
+        model.notes = ("the stored plan is used: cpu, int8",)
+        return model
+
+    report = measure(clock, planned, frames=100)
+    told = [note for note in report.validity.notes if "stored plan" in note]
+    assert told == ["stub: the stored plan is used: cpu, int8."]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -66,6 +67,43 @@ def test_a_child_says_what_it_opened() -> None:
     assert (opened.source["name"], opened.source["kept"]) == ("conveyor.mp4", 8)
     assert opened.fps and opened.lanes == 1 and opened.opening_ns > 0
     assert len(opened.warmup_samples_ns["latency"]) == 3 and opened.settled is None
+
+
+def at_once(scenario: str, **fields: Any) -> BenchResult:
+    """The digits on two threads, paced so that one inference after another cannot keep up."""
+    options = BenchOptions(scenario, frames=60, replicates=1, warmup=3, **fields)
+    opening = LoadOptions(provider="cpu", threads=2, lanes=2)
+    report = bench_cells(
+        [Cell("d", DIGITS, opening)],
+        str(CONVEYOR),
+        bench_options=options,
+        operators=False,
+        most_frames=8,
+        command="x",
+    )
+    assert not any("failed" in reason for reason in report.validity.reasons)
+    said = [note for note in report.validity.notes if "2 inferences at once" in note]
+    assert bool(said) == (scenario == "single")
+    return report.results[0]
+
+
+@pytest.mark.parametrize(
+    ("scenario", "fields"), [("paced", {"fps": 5000, "policy": "all"}), ("offline", {})]
+)
+def test_as_many_inferences_run_at_once_as_the_lanes_that_the_report_states(
+    scenario: str, fields: dict[str, Any]
+) -> None:
+    result = at_once(scenario, **fields)
+    assert result.arrival["lanes"] == result.about["plan"]["lanes"] == 2
+    columns = result.samples_ns
+    # A frame that begins before the one before it is answered has a lane of its own.
+    spans = sorted(zip(columns["at"], columns["latency"], strict=True))
+    overlaps = [after[0] < at + (took or 0) for (at, took), after in itertools.pairwise(spans)]
+    assert sum(overlaps) > len(overlaps) / 2
+
+
+def test_one_frame_after_another_is_one_lane_and_a_note_says_what_the_others_cost() -> None:
+    assert at_once("single").arrival == {"lanes": 1}
 
 
 def test_frames_back_to_back_come_with_all_their_stages(hosted: Hosted) -> None:

@@ -32,8 +32,8 @@ def rig_of(
     return Rig(entry, warmup, most_frames, clock, clock.wait_until)
 
 
-class Sessions(StubModel):
-    """A stub whose plan has several sessions, and that counts its lanes."""
+class Lanes(StubModel):
+    """A stub whose plan runs three inferences at once, and that counts its lanes."""
 
     lanes = 0
 
@@ -43,7 +43,7 @@ class Sessions(StubModel):
 
     def summary(self) -> dict[str, Any]:
         about = super().summary()
-        about["plan"]["sessions"] = 3
+        about["plan"]["lanes"] = 3
         return about
 
 
@@ -139,8 +139,8 @@ def test_a_rig_closes_what_it_opened_and_can_be_closed_again(clock: FakeClock) -
     assert model.closed and source.closed
 
 
-def test_there_are_as_many_lanes_as_the_plan_has_sessions(clock: FakeClock) -> None:
-    model = Sessions(clock)
+def test_there_are_as_many_lanes_as_the_plan_runs_inferences_at_once(clock: FakeClock) -> None:
+    model = Lanes(clock)
     rig = rig_of(clock, model, warmup=4)
     assert rig.open().lanes == 3
     assert model.lanes == 3
@@ -149,8 +149,8 @@ def test_there_are_as_many_lanes_as_the_plan_has_sessions(clock: FakeClock) -> N
 
 
 def test_a_model_that_carries_state_has_one_lane(clock: FakeClock) -> None:
-    model = Sessions(clock, spec=ModelSpec("tensor", "tensor", state={"out": "in"}))
-    rig_of(clock, model).open()
+    model = Lanes(clock, spec=ModelSpec("tensor", "tensor", state={"out": "in"}))
+    assert rig_of(clock, model).open().lanes == 1
     assert model.lanes == 1
 
 

@@ -221,3 +221,8 @@ def test_the_terminal_sees_verdict_figures_stages_and_notes(make_report: MakeRep
 
 def test_placement_names_provider_and_the_commonest_op_types(make_report: MakeReport) -> None:
     assert tables.placement(make_report()).rows == (("model0", "cpu", "Conv 2, Sigmoid 1", "3"),)
+
+
+def test_what_ran_states_lanes_and_where_the_plan_came_from(make_report: MakeReport) -> None:
+    row = first_row(tables.ran(make_report(scenario="offline")))
+    assert (row["threads"], row["lanes"], row["plan"]) == ("2", "2", "default")

@@ -177,6 +177,19 @@ def test_a_plan_for_something_else_is_better_than_none(path: Path) -> None:
     assert source == "tuned" and "tuned for throughput" in note and "others" not in note
 
 
+def test_a_plan_for_throughput_takes_no_thread_from_frames_that_come_one_by_one(path: Path) -> None:
+    plan_for(path, "throughput", threads=2, lanes=2)
+    for named in (None, "throughput"):
+        with open_model(path, LoadOptions(plan=named)) as model:
+            assert (model.plan.source, model.plan.threads, model.plan.lanes) == ("tuned", 2, 1)
+            assert model.served.threads == 2
+            assert "one frame at a time, on all 2 threads" in model.notes[-1]
+    for at_once in ({"lanes": 2}, {"recording": True}):
+        with open_model(path, LoadOptions(**at_once)) as model:
+            assert (model.plan.source, model.plan.threads, model.plan.lanes) == ("tuned", 2, 2)
+            assert "at a time" not in model.notes[-1]
+
+
 def test_what_keeps_the_first_plan_from_being_used_is_told(path: Path) -> None:
     plan_for(path, "latency")
     file = plan_for(path, "throughput", threads=2, lanes=2)

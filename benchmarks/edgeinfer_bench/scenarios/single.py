@@ -47,4 +47,5 @@ class Single:
         return Order(frames=frames, discard=1, settle_ns=SETTLE_NS)
 
     def arrival(self, label: str, lanes: int, /) -> Mapping[str, Any]:
-        return {}
+        """One, however many were opened: the next frame waits for the answer to this one."""
+        return {"lanes": 1}

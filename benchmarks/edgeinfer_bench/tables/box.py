@@ -11,6 +11,10 @@ from edgeinfer_bench.result import BenchResult
 from edgeinfer_bench.tables.table import UNSTATED, Table
 
 _UNKNOWN = "not told"
+_RAN_NOTE = (
+    "Threads are those of the process, lanes the inferences that ran at once and share them. Plan: "
+    "tuned is a stored one of `edgeinfer tune`, options is what was said, default is neither."
+)
 # More models than this are a matrix.
 _EACH = 3
 
@@ -29,11 +33,16 @@ def ran(report: Report) -> Table:
                 str(about.get("device")),
                 _precision(result),
                 str(plan.get("threads", UNSTATED)),
+                str(result.arrival.get("lanes", UNSTATED)),
                 str(plan.get("preprocess", UNSTATED)),
+                str(plan.get("source", UNSTATED)),
             )
         )
-    header = ("model", "provider", "by", "device", "precision", "threads", "preprocess")
-    return Table(header, _together(rows), len(header))
+    header = (
+        *("model", "provider", "by", "device", "precision"),
+        *("threads", "lanes", "preprocess", "plan"),
+    )
+    return Table(header, _together(rows), len(header), (_RAN_NOTE,) if rows else ())
 
 
 def _precision(result: BenchResult) -> str:
