@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from edgeinfer.errors import UsageError
 from edgeinfer_bench.harness import Contestant, run
 from edgeinfer_bench.hosted import Hosted, Job
 from edgeinfer_bench.options import DEFAULT_REPLICATES, BenchOptions
+from edgeinfer_bench.repeat import repeating
 from edgeinfer_bench.report import Report, unique
 from edgeinfer_bench.scenarios import Progress
 
@@ -213,7 +213,7 @@ def _command(
     paths: Sequence[Path], source: str | Path | None, measuring: BenchOptions, opening: LoadOptions
 ) -> str:
     """What repeats a call from Python: models, frames, how they are measured, and on what."""
-    words = ["edgeinfer", "bench", *map(str, paths), *([] if source is None else [str(source)])]
+    words = ["bench", *map(str, paths), *([] if source is None else [str(source)])]
     default = BenchOptions()
     for name, option in _WORDS.items():
         value = getattr(measuring, name)
@@ -223,4 +223,4 @@ def _command(
         words += ["--provider", opening.provider]
     if opening.threads is not None:
         words += ["--threads", str(opening.threads)]
-    return shlex.join(words)
+    return repeating(words)

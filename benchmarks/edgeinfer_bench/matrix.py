@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from edgeinfer.artifact import ModelFile, open_model_file
 from edgeinfer.errors import UsageError, suggest
 from edgeinfer.sniff import is_model
+from edgeinfer.sources.public import public_source
 from edgeinfer_bench.api import Cell
 from edgeinfer_bench.report import unique
 
@@ -30,8 +31,8 @@ def split_arguments(rest: Sequence[str]) -> tuple[list[Path], str | None]:
     sources = [text for text in rest if not is_model(text)]
     if len(sources) > 1:
         raise UsageError(
-            f"Frames come from one source, and {len(sources)} were given ({', '.join(sources)}): "
-            f"name one folder, glob or video."
+            f"Frames come from one source, and {len(sources)} were given ("
+            f"{', '.join(map(public_source, sources))}): name one folder, glob or video."
         )
     return models, sources[0] if sources else None
 

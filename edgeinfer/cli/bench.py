@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -158,6 +157,7 @@ def command(
     from edgeinfer_bench.api import bench_cells
     from edgeinfer_bench.matrix import cells_of, split_arguments
     from edgeinfer_bench.peers.contestants import gather
+    from edgeinfer_bench.repeat import repeating
 
     load_options = replace(load_options, lanes=lanes)
     options = BenchOptions(duration_s=duration, **measuring)
@@ -178,7 +178,7 @@ def command(
                 others=field.contestants,
                 notes=field.notes,
                 most_frames=field.most_frames,
-                command=shlex.join(["edgeinfer", *sys.argv[1:]]),
+                command=repeating(sys.argv[1:]),
                 progress=tell,
             )
         except Interrupted as stopped:

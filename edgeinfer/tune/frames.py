@@ -55,8 +55,10 @@ def material(
         SourceError: if a source or the labelled data give nothing.
     """
     if sources:
+        from edgeinfer.sources.public import public_source
+
         count = _write(folder, _from_sources(sources, given))
-        return Material(folder, count, ", ".join(sources), True)
+        return Material(folder, count, ", ".join(map(public_source, sources)), True)
     if validation is not None:
         from edgeinfer.datasets import open_dataset
         from edgeinfer.evaluate import fed
@@ -79,11 +81,15 @@ def _from_sources(
     sources: Sequence[str], given: tuple[TensorSpec, ...]
 ) -> Iterator[Array | Arrays]:
     """Frames of each in turn; more sources than frames are wanted give one each."""
+    from edgeinfer.sources.public import public_source
+
     each = max(1, _MOST_FRAMES // len(sources))
     for text in sources:
         frames = list(itertools.islice(_from_source(text, given), each))
         if not frames:
-            raise SourceError(f"No frame came from {text}: give pictures or a video.")
+            raise SourceError(
+                f"No frame came from {public_source(text)}: give pictures or a video."
+            )
         yield from frames
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -26,6 +30,28 @@ def test_a_recording_in_an_array_is_a_frame_for_each_row(tmp_path: Path) -> None
     np.save(tmp_path / "steps.npy", np.zeros((5, 1, 3), np.float32))
     made = material(tmp_path, (str(tmp_path / "steps.npy"),), None, None, INPUTS, INPUTS)
     assert (made.count, made.real) == (5, True)
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *what: object) -> None:
+        pass
+
+
+def test_a_plan_says_what_stream_it_was_measured_on_without_password_or_token(
+    tmp_path: Path,
+) -> None:
+    codec = cv2.VideoWriter.fourcc(*"MJPG")
+    writer = cv2.VideoWriter(str(tmp_path / "live.avi"), codec, 25, (64, 48))
+    for picture in np.random.default_rng(0).integers(0, 256, (20, 48, 64, 3), np.uint8):
+        writer.write(picture)
+    writer.release()
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=tmp_path)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        host = f"127.0.0.1:{server.server_address[1]}"
+        address = f"http://user:s3cret@{host}/live.avi?token=abc"
+        made = material(tmp_path, (address,), None, (64, 64), INPUTS)
+        server.shutdown()
+    assert (made.count, made.origin) == (12, f"http://{host}/live.avi")
 
 
 def test_a_users_metric_shows_no_frames_so_they_are_made_up(
