@@ -233,6 +233,20 @@ def test_the_first_sentence_says_which_of_several_is_faster_and_by_how_much(
     assert "No rate was found" in lead(dataclasses.replace(nowhere, results=(failed,)))
 
 
+def test_few_processes_prove_nothing_and_the_first_sentence_still_says_what_was_seen(
+    make_report: MakeReport,
+) -> None:
+    said = lead(make_report([1_000_000], [22_700_000], frames=100, replicates=2))
+    assert "model1 takes about 22.7 times as long per frame as model0" in said
+    assert "with 2 processes that is no proof" in said and "--replicates 5" in said
+    wide = [3_000_000, 3_000_000, 3_000_000, 6_000_000, 6_000_000, 6_000_000]
+    turns = [wide[number // 10 % 6] for number in range(300)]
+    open_ = lead(make_report([4_000_000], turns, frames=300, replicates=5))
+    assert open_.startswith("Which of model1 and model0 is faster cannot be told")
+    alike = lead(make_report([4_000_000], [4_001_000], frames=100, replicates=2))
+    assert alike == "model1 and model0 take the same time, as far as can be told."
+
+
 def test_the_page_shows_what_the_report_holds(make_report: MakeReport) -> None:
     paced = html_text(make_report(frames=200, scenario="paced", full=True))
     for said in ("What waiting costs", "Energy", "123.4", "frame dropped", "the box throttled"):

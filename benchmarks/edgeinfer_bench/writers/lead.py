@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from edgeinfer.timing import format_ns, typical
+from edgeinfer_bench.options import DEFAULT_REPLICATES
 from edgeinfer_bench.recorder import late
-from edgeinfer_bench.relative import relatives
+from edgeinfer_bench.relative import Versus, relatives
 from edgeinfer_bench.report import Report
 from edgeinfer_bench.result import BenchResult
 from edgeinfer_bench.tables.table import share
@@ -83,16 +84,29 @@ def _compared(report: Report) -> str:
     first = report.results[0].label
     said = []
     for result, ratio in zip(report.results, relatives(report), strict=True):
-        if ratio is None:
-            continue
-        if not ratio.significant:
-            said.append(f"{result.label} and {first} take the same time, as far as can be told.")
-        else:
-            word = "less" if ratio.ratio < 1 else "more"
-            said.append(
-                f"{result.label} takes {_part(ratio.ratio)} {word} time per frame than {first}."
-            )
+        if ratio is not None:
+            said.append(_against(result.label, first, ratio))
     return " ".join(said[:3])
+
+
+def _against(label: str, first: str, ratio: Versus) -> str:
+    """What is known of one ratio, no more and no less."""
+    if ratio.significant:
+        word = "less" if ratio.ratio < 1 else "more"
+        return f"{label} takes {_part(ratio.ratio)} {word} time per frame than {first}."
+    if ratio.verdict == "same":
+        return f"{label} and {first} take the same time, as far as can be told."
+    interval = f"95% interval {ratio.low:.3g} to {ratio.high:.3g}"
+    if ratio.low <= 1 <= ratio.high or ratio.processes >= DEFAULT_REPLICATES:
+        return (
+            f"Which of {label} and {first} is faster cannot be told: {label} takes "
+            f"{ratio.ratio:.3g} times as long ({interval}). Measure for longer, with --duration."
+        )
+    return (
+        f"{label} takes about {ratio.ratio:.3g} times as long per frame as {first} ({interval}); "
+        f"with {ratio.processes} process{'es' * (ratio.processes > 1)} that is no proof: measure "
+        f"with --replicates {DEFAULT_REPLICATES}."
+    )
 
 
 def _part(ratio: float) -> str:
