@@ -104,6 +104,7 @@ class Bout:
         first = next(iter(warm["latency"] or joined["latency"]), None)
         evidence = {} if self.closing is None else dict(self.closing.evidence)
         evidence.update(ended=self.ended, settled=self.know.settled)
+        evidence["model_sha256"] = (self.know.about.get("model") or {}).get("sha256")
         if self.error is not None:
             evidence["error"] = self.error
         return Replicate(

@@ -30,8 +30,8 @@ class Replicate:
         streams: the stream of each row where there are several, else empty.
         back_to_back_ns: latencies of frames back to back, taken right before frames were paced.
         evidence: what speaks for or against it: ``outputs_compared``, ``outputs_changed``,
-            ``fallback``, ``ended``, ``flagged_frames``, ``fresh_ns``, ``again_ns``; ``error``
-            where it broke down half-way.
+            ``fallback``, ``ended``, ``flagged_frames``, ``fresh_ns``, ``again_ns``; the file that
+            ran, ``model_sha256``; ``error`` where it broke down half-way.
     """
 
     samples_ns: Samples

@@ -113,6 +113,17 @@ def _failed(result: BenchResult) -> str | None:
     return f"it failed after {result.frames:,} frames: {errors[0]}"
 
 
+def _replaced(result: BenchResult) -> str | None:
+    hashes = {item.evidence.get("model_sha256"): None for item in result.replicates}
+    ran = [str(value)[:12] for value in hashes if value]
+    if len(ran) < 2:
+        return None
+    return (
+        f"its file was replaced during the run: processes ran {len(ran)} different files (sha256 "
+        f"{', '.join(ran)}). Leave the file alone, and measure again."
+    )
+
+
 def _few(result: BenchResult) -> str | None:
     if result.frames >= _MIN_FRAMES:
         return None
@@ -213,6 +224,7 @@ def _not_served(result: BenchResult) -> str | None:
 
 _REASONS: tuple[Callable[[BenchResult], str | None], ...] = (
     _failed,
+    _replaced,
     _few,
     _fell_back,
     _changed,

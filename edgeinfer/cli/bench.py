@@ -13,7 +13,7 @@ import click
 
 from edgeinfer.cli.options import PATH, format_option, matrix_options
 from edgeinfer.cli.output import print_json, progress, say
-from edgeinfer.errors import CheckFailed
+from edgeinfer.errors import CheckFailed, EdgeInferError
 
 if TYPE_CHECKING:
     from edgeinfer.model import LoadOptions
@@ -183,13 +183,17 @@ def command(
             )
         except Interrupted as stopped:
             interrupted, report = stopped, stopped.report
-    _write(report, reports)
+    unwritten = _write(report, reports)
     if interrupted is not None:
+        for failure in unwritten:
+            say(f"edgeinfer: {failure}")
         raise interrupted.__cause__ or interrupted
     if output_format == "json":
         print_json(report.to_dict())
     else:
         print(summary_table(report))
+    if unwritten:
+        raise EdgeInferError(" ".join(unwritten))
     if not report.valid:
         raise CheckFailed(f"This benchmark is INVALID: {' '.join(report.validity.reasons)}")
 
@@ -201,9 +205,17 @@ def _shares() -> Iterator[Callable[[float], None]]:
         yield lambda share: show(round(100 * share))
 
 
-def _write(report: Report, paths: Sequence[Path]) -> None:
+def _write(report: Report, paths: Sequence[Path]) -> list[str]:
+    """Write what can be written, since a run takes long; why the rest could not."""
+    return [why for path in paths if (why := _why_unwritten(report, path)) is not None]
+
+
+def _why_unwritten(report: Report, path: Path) -> str | None:
     from edgeinfer_bench import write_report
 
-    for path in paths:
+    try:
         write_report(report, path)
-        say(f"edgeinfer: wrote {path}")
+    except EdgeInferError as error:
+        return str(error)
+    say(f"edgeinfer: wrote {path}")
+    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -128,6 +129,23 @@ def test_stdout_holds_one_json_document_and_the_files_hold_the_same(
     assert json.loads(captured.out) == read(paths[0])
     assert [f"wrote {path}" in captured.err for path in paths] == [True] * 5
     assert all(path.stat().st_size > 100 for path in paths)
+
+
+def test_a_report_that_cannot_be_written_costs_neither_the_others_nor_the_summary(
+    table: Path, rows: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    """The system lets no file grow beyond 4 KiB, as a disk that is full."""
+    large, small = tmp_path / "large.json", tmp_path / "small.csv"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        assert bench(table, rows, "--report", large, "--report", small) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    captured = capsys.readouterr()
+    assert f"Cannot write {large}" in captured.err and f"wrote {small}" in captured.err
+    assert small.exists() and not large.exists()
+    assert "p50 ms" in captured.out
 
 
 def test_an_invalid_benchmark_is_written_all_the_same(tmp_path: Path, capsys: Capture) -> None:

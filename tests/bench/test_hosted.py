@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 import edgeinfer_bench
@@ -312,6 +314,31 @@ def test_an_interrupt_before_anything_was_measured_has_no_report() -> None:
             [Cell("d", DIGITS, ON_CPU)], None, bench_options=options, command="x", progress=stop
         )
     assert not isinstance(stopped.value, Interrupted)
+
+
+def test_a_file_that_is_replaced_during_the_run_makes_it_invalid(tmp_path: Path) -> None:
+    path = tmp_path / "digits.onnx"
+    shutil.copy(DIGITS, path)
+
+    def replace_once(share: float) -> None:
+        if share >= 0.5 and path.read_bytes() == DIGITS.read_bytes():
+            model = onnx.load(path)
+            model.doc_string = "another one"
+            onnx.save(model, tmp_path / "new.onnx")
+            (tmp_path / "new.onnx").replace(path)
+
+    report = bench_cells(
+        [Cell("d", path, ON_CPU)],
+        None,
+        bench_options=BenchOptions(frames=40, warmup=2, replicates=2),
+        operators=False,
+        most_frames=8,
+        command="x",
+        progress=replace_once,
+    )
+    hashes = [str(one.evidence["model_sha256"]) for one in report.results[0].replicates]
+    (reason,) = [reason for reason in report.validity.reasons if "replaced" in reason]
+    assert all(value[:12] in reason for value in hashes) and len(set(hashes)) == 2
 
 
 def test_the_public_function_takes_what_the_interface_says() -> None:
