@@ -16,6 +16,8 @@ from edgeinfer.errors import EdgeInferError
 from edgeinfer.timing import now_ns
 
 _LAST_LINES = 5
+# `select` takes no time beyond what the system's clock holds; a longer wait is several.
+_LONGEST_WAIT_S = 86_400.0
 
 
 class WorkerFailed(EdgeInferError):
@@ -80,9 +82,12 @@ class Remote:
         deadline = now_ns() + round(timeout_s * 1e9)
         while b"\n" not in self._rest:
             left = (deadline - now_ns()) / 1e9
-            ready, _, _ = select.select([stream], [], [], max(0.0, left))
-            if not ready:
+            wait_s = min(max(0.0, left), _LONGEST_WAIT_S)
+            ready, _, _ = select.select([stream], [], [], wait_s)
+            if not ready and left <= _LONGEST_WAIT_S:
                 raise WorkerFailed(f"it took longer than {timeout_s:.0f} s")
+            if not ready:
+                continue
             data = stream.read1(1 << 20)  # type: ignore[attr-defined]
             if not data:
                 raise WorkerFailed(self._epitaph())

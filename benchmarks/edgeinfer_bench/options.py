@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from edgeinfer.errors import UsageError, suggest
@@ -15,6 +14,17 @@ DEFAULT_REPLICATES = 5
 DEFAULT_FRAMES = 1000
 DEFAULT_DURATION_S = 20.0
 DEFAULT_FPS = 30.0
+# More arrivals a second than this take a processor to count, dropped ones among them; no camera
+# comes near.
+MOST_ARRIVALS = 10_000
+_MOST_FRAMES = 10**12
+# From, to, and the unit: what is outside is a slip of the finger, and no clock can hold it.
+_RANGES = {
+    "duration_s": (1e-9, 1e7, " s"),
+    "fps": (0.001, float(MOST_ARRIVALS), ""),
+    "deadline_ms": (1e-6, 1e9, " ms"),
+    "target_ms": (1e-6, 1e9, " ms"),
+}
 
 
 @dataclass(frozen=True)
@@ -72,21 +82,23 @@ class BenchOptions:
             )
         for name, least in (("frames", 1), ("warmup", 0), ("block", 1)):
             value = getattr(self, name)
-            if value is not None and value < least:
-                raise UsageError(f"{name} is {value}: give {least} or more frames.")
+            if value is not None and not least <= value <= _MOST_FRAMES:
+                shown = value if abs(value) < 10**30 else "beyond all measure"
+                raise UsageError(
+                    f"{name} is {shown}: give from {least} to {_MOST_FRAMES:,} frames."
+                )
         for name, most in (("replicates", 1000), ("streams", 64)):
             if not 1 <= getattr(self, name) <= most:
                 raise UsageError(f"{name} is {getattr(self, name)}, not from 1 to {most}.")
-        for name, unit in (
-            ("duration_s", " s"),
-            ("fps", ""),
-            ("deadline_ms", " ms"),
-            ("target_ms", " ms"),
-        ):
+        for name, (low, high, unit) in _RANGES.items():
             number = getattr(self, name)
-            if number is not None and not (math.isfinite(number) and number > 0):
+            if number is not None and not low <= number <= high:
                 label = name.rpartition("_")[0] or name
-                raise UsageError(f"{label} is {number}{unit}: give a number above 0.")
+                raise UsageError(
+                    f"{label} is {number:g}{unit}: give a number from {low:g} to {high:g}{unit}."
+                )
+        if self.fps is not None:
+            check_arrivals(self.fps, self.streams)
         self._check_scenario()
 
     def _check_scenario(self) -> None:
@@ -119,3 +131,17 @@ class BenchOptions:
         if self.frames is None and self.duration_s is None and self.scenario != "server":
             return DEFAULT_DURATION_S
         return self.duration_s
+
+
+def check_arrivals(fps: float, streams: int) -> None:
+    """Refuse a rate that nobody can count.
+
+    Raises:
+        UsageError: naming the rate and what to give.
+    """
+    if fps * streams > MOST_ARRIVALS:
+        each = "" if streams == 1 else f" on each of {streams} streams"
+        raise UsageError(
+            f"{fps:g} frames/s{each} are more than {MOST_ARRIVALS:,} arrivals a second: give a "
+            f"lower --fps, or measure with --scenario offline what the box can do."
+        )

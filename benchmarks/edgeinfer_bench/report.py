@@ -15,6 +15,7 @@ from edgeinfer_bench.result import BenchResult
 from edgeinfer_bench.validity import Validity
 
 SCHEMA = "edgeinfer.report/2"
+_MOST_DIGITS = 19
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,17 @@ def _machine(data: Any) -> dict[str, Any]:
 
 
 def _read_json(path: Path) -> Any:
+    def whole(digits: str) -> int:
+        # Nanoseconds and bytes fit into 64 bits; what does not, no figure can be computed from.
+        if len(digits) > _MOST_DIGITS:
+            raise ReportError(
+                f"The report {path} is damaged (it holds a number of {len(digits):,} digits): "
+                f"measure again."
+            )
+        return int(digits)
+
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(path.read_bytes(), parse_int=whole)
     except FileNotFoundError as error:
         raise ReportError(f"The report {path} does not exist.") from error
     except OSError as error:

@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 @click.option(
     "--fps",
     type=click.FloatRange(min=0, min_open=True),
-    help="paced: frames a second of each stream. [default: the recording's own, else 30]",
+    help="paced: frames a second of each stream, at most 10000 in all. [default: the recording's "
+    "own, else 30]",
 )
 @click.option(
     "--streams",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -56,12 +57,29 @@ def test_an_unknown_name_is_refused_with_a_suggestion(values: dict[str, Any], sa
         {"fps": float("nan"), "scenario": "paced"},
         {"deadline_ms": -1.0, "scenario": "paced"},
         {"target_ms": float("inf"), "scenario": "server"},
+        {"frames": 10**13},
+        {"duration_s": 1e300},
+        {"fps": 1e-10, "scenario": "paced"},
+        {"fps": 3e9, "scenario": "paced"},
+        {"deadline_ms": 1e305, "scenario": "paced"},
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused(values: dict[str, Any]) -> None:
     name = next(iter(values))
-    with pytest.raises(UsageError, match=rf"{name.partition('_')[0]} is {values[name]}"):
+    shown = values[name] if isinstance(values[name], int) else f"{values[name]:g}"
+    with pytest.raises(UsageError, match=re.escape(f"{name.partition('_')[0]} is {shown}")):
         BenchOptions(**values)
+
+
+def test_a_number_without_end_is_refused_without_printing_it() -> None:
+    with pytest.raises(UsageError, match="frames is beyond all measure"):
+        BenchOptions(frames=10**5000)
+
+
+def test_more_arrivals_than_can_be_counted_are_refused() -> None:
+    assert BenchOptions("paced", fps=10_000).fps == 10_000
+    with pytest.raises(UsageError, match=r"1000 frames/s on each of 11 streams.*10,000 arrivals"):
+        BenchOptions("paced", fps=1000, streams=11)
 
 
 @pytest.mark.parametrize(

@@ -159,8 +159,20 @@ def _some_streams(data: Any, replicate: Any) -> None:
     replicate["streams"] = [0]
 
 
+def _endless_sample(data: Any, replicate: Any) -> None:
+    replicate["samples_ns"]["latency"][0] = 10**400
+
+
+def _endless_time(data: Any, replicate: Any) -> None:
+    replicate["elapsed_ns"] = 10**400
+
+
+def _endless_deadline(data: Any, result: Any) -> None:
+    result["arrival"]["deadline_ns"] = 10**400
+
+
 Damage = Callable[[Any, Any], None]
-OF_REPORT = [_drop, _no_results, _no_replicates, _no_list, _no_machine]
+OF_REPORT = [_drop, _no_results, _no_replicates, _no_list, _no_machine, _endless_deadline]
 OF_PROCESS = [
     _uneven,
     _text_sample,
@@ -170,6 +182,8 @@ OF_PROCESS = [
     _no_column,
     _other_turns,
     _some_streams,
+    _endless_sample,
+    _endless_time,
 ]
 
 

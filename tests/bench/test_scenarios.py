@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeinfer.errors import ProviderError
+from edgeinfer.errors import ProviderError, UsageError
 from edgeinfer.testing import FakeClock, StubModel, StubSource
 from edgeinfer_bench.bout import Bout
 from edgeinfer_bench.options import SCENARIO_NAMES, BenchOptions
@@ -179,6 +179,11 @@ def test_frames_are_paced_as_asked_or_as_recorded_or_at_thirty(
     assert log[1][1].interval_ns == interval_ns
     assert (log[1][1].policy, log[1][1].frames) == ("latest", 60)
     assert bouts[0].reference.frames == 50
+
+
+def test_a_recording_is_not_paced_by_more_streams_than_can_be_counted() -> None:
+    with pytest.raises(UsageError, match="10,000 arrivals a second"):
+        told("a", BenchOptions("paced", frames=60, streams=64, replicates=1), 240.0)
 
 
 def test_several_paced_models_take_turns_of_a_second() -> None:

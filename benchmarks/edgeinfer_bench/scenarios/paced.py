@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgeinfer_bench.bout import Bout
-from edgeinfer_bench.options import DEFAULT_FPS, BenchOptions
+from edgeinfer_bench.options import DEFAULT_FPS, BenchOptions, check_arrivals
 from edgeinfer_bench.order import Order
 from edgeinfer_bench.scenarios.base import SETTLE_NS, Part, Progress, left, rounds
 
@@ -30,6 +30,7 @@ class Paced:
     def measure(self, bouts: Sequence[Bout], part: Part, progress: Progress, /) -> None:
         if self._options.fps is None:
             self._fps = bouts[0].know.fps or DEFAULT_FPS
+            check_arrivals(self._fps, self._options.streams)
         for bout in bouts:
             bout.reference = bout.try_order(_REFERENCE)
         rate = self._fps * self._options.streams
