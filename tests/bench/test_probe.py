@@ -40,6 +40,19 @@ def test_a_model_that_computes_every_frame_is_not(clock: FakeClock) -> None:
     assert not from_cache(fresh, again)
 
 
+def test_threads_that_fell_asleep_while_noise_was_made_are_no_cache(clock: FakeClock) -> None:
+    """The first frame after the noise wakes them, and it is none of a pair."""
+    model = StubModel(clock, [MS])
+    bench = bench_of(clock, model)
+    bench.lanes = [StubModel(clock, [10 * MS, MS, MS])]
+    assert take_pairs(bench) == ([MS] * 8, [MS] * 8)
+
+
+def test_a_box_that_is_busy_now_and_then_is_no_cache() -> None:
+    assert not from_cache([5 * MS] * 5 + [MS] * 3, [MS] * 8)
+    assert from_cache([5 * MS] * 5 + [MS] * 3, [MS // 4] * 8)
+
+
 def test_new_frames_are_asked_for_before_their_repetition(clock: FakeClock) -> None:
     model = StubModel(clock)
     seen: list[tuple[int, bytes]] = []
@@ -55,7 +68,7 @@ def test_new_frames_are_asked_for_before_their_repetition(clock: FakeClock) -> N
     bench = bench_of(clock, model)
     bench.lanes = [Noting()]  # type: ignore[list-item]  # it hands on what the stub says
     take_pairs(bench)
-    fresh, again = seen[::2], seen[1::2]
+    fresh, again = seen[1::3], seen[2::3]
     assert fresh == again
     assert len(set(fresh)) == 8
     assert len({pixels for _, pixels in fresh}) > 1

@@ -208,8 +208,8 @@ def test_an_output_that_changes_is_counted(clock: FakeClock) -> None:
 
 
 def test_an_output_that_changes_after_all_is_found_by_the_repetition(clock: FakeClock) -> None:
-    """Each of 40 frames is seen once; the pairs take 16 calls more before the first one again."""
-    model = StubModel(clock, outputs=outputs(*[1] * 56, 2))
+    """Each of 40 frames is seen once; the pairs take 24 calls more before the first one again."""
+    model = StubModel(clock, outputs=outputs(*[1] * 64, 2))
     found = evidence_of(rig_of(clock, model), frames=40)
     assert (found["outputs_compared"], found["outputs_changed"]) == (1, 1)
 
