@@ -151,6 +151,8 @@ class _Run:
         flags = dict.fromkeys(about.get("flags") or ())
         for bout in bouts:
             seen = {} if bout.closing is None else bout.closing.evidence
+            loops = seen.get("source_loops") or 0
+            source = {**source, "loops": max(source.get("loops") or 0, loops)}
             flags.update(dict.fromkeys(sorted(seen.get("flagged_frames") or ())))
         return BenchResult(
             label=label,

@@ -29,6 +29,7 @@ MODEL_KEYS = (
 )
 
 Summary = Mapping[str, "int | None"]
+_SURELY_LATE = 2.0
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,29 @@ class BenchResult:
             return 0.0 if not mean else 1e9 / mean
         elapsed = sum(replicate.elapsed_ns for replicate in self.replicates)
         return 0.0 if not elapsed else self.frames * 1e9 / elapsed
+
+    @property
+    def shown(self) -> str:
+        """How often the frames of the source were shown in a process: ``once``, ``5 times``, ``4 to
+        5 times``."""
+        each = [item.evidence.get("source_loops") for item in self.replicates]
+        loops = [int(count) for count in each if count is not None]
+        counts = sorted(count + 1 for count in loops or [int(self.source.get("loops") or 0)])
+        if counts[-1] == 1:
+            return "once"
+        fewest = f"{counts[0]} to " if counts[0] < counts[-1] else ""
+        return f"{fewest}{counts[-1]} times"
+
+    @property
+    def rate_held(self) -> bool | None:
+        """Of a server: whether the rate that its search found held when it was measured, where
+        up to twice the share of late frames is chance, since they come in groups; None where no
+        rate was found."""
+        rate, target = self.arrival.get("rate"), self.arrival.get("target_ns")
+        if not rate or target is None:
+            return None
+        share = 1 - float(self.arrival.get("quantile", 0.99))
+        return late(self.samples_ns, target) <= _SURELY_LATE * share * self.frames
 
     def stage_means(self) -> Mapping[str, float]:
         """Mean nanoseconds per frame of each part of the latency; they add up to its mean.

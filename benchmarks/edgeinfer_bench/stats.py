@@ -48,14 +48,17 @@ def intervals(processes: Sequence[Sequence[int]], seed: int = 0) -> dict[str, In
     if not names:
         return {}
     quantiles = list(names.values())
-    whole = figures(np.concatenate(filled), quantiles)
+    values = np.concatenate(filled)
+    least, most = float(values.min()), float(values.max())
+    whole = figures(values, quantiles)
     drawn = resampled(filled, quantiles, seed)
     columns = zip(("mean", *names), whole, drawn.T, strict=True)
     # On logarithms, where what is above 0 stays so.
     found = {}
     for name, value, draws in columns:
         low, high = expanded(math.log(max(value, 1.0)), np.log(np.maximum(draws, 1.0)), len(filled))
-        found[name] = (math.exp(low), math.exp(high))
+        # What is widened may leave the samples, whose mean and quantiles never do.
+        found[name] = (max(math.exp(low), least), min(math.exp(high), most))
     return found
 
 

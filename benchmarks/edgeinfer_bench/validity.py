@@ -22,8 +22,6 @@ INVALID = "INVALID"
 _MIN_FRAMES = 20
 # A rate that answers less than this share of what arrives is not held.
 _KEPT_UP = 0.98
-# Late frames come in groups: up to twice the share of a server's target is chance.
-_SURELY_LATE = 2.0
 
 
 @dataclass(frozen=True)
@@ -205,17 +203,17 @@ def _grew(ages_ns: Sequence[int]) -> bool:
 def _not_served(result: BenchResult) -> str | None:
     if result.scenario != "server":
         return None
-    rate, target = result.arrival.get("rate"), result.arrival.get("target_ns")
-    if not rate or target is None:
+    held = result.rate_held
+    if held is None:
         return "no rate was found at which 99 in 100 are answered in time: raise --target."
     if "p99" not in statable(result.frames):
         return (
             f"the 99th percentile takes 1,000 frames, and {result.frames:,} were measured: give "
             f"--frames 1000 or more."
         )
-    count = late(result.samples_ns, target)
-    if count <= _SURELY_LATE * (1 - QUANTILE) * result.frames:
+    if held:
         return None
+    count = late(result.samples_ns, result.arrival["target_ns"])
     return (
         f"the rate that was found did not hold: {count:,} of {result.frames:,} frames were late. "
         f"Measure again on a quieter box, or for longer."
@@ -236,13 +234,13 @@ _REASONS: tuple[Callable[[BenchResult], str | None], ...] = (
 
 
 def _about_source(result: BenchResult) -> list[str]:
-    loops = max(int(item.evidence.get("source_loops") or 0) for item in result.replicates)
     source, notes = result.source, []
-    if loops and source.get("kind") != "synthetic":
+    if _sum(result, "source_loops") and source.get("kind") != "synthetic":
         whole = all(item.evidence.get("source_whole", True) for item in result.replicates)
         what = "the frames" if whole else f"the first {source.get('kept')} frames"
         notes.append(
-            f"{what} of {source.get('name')} were held in memory and shown {loops + 1} times."
+            f"{what} of {source.get('name')} were held in memory and shown {result.shown}"
+            f"{' in a process' * (len(result.replicates) > 1)}."
         )
     if any(item.evidence.get("ended") for item in result.replicates):
         notes.append("the source ended before the run did.")

@@ -15,6 +15,7 @@ from edgeinfer.frames import Frame
 from edgeinfer.results import Payload, Result
 from edgeinfer.spec import InputSpec, ModelSpec
 from edgeinfer.testing import STUB_SERVED, FakeClock, StubModel, StubSource
+from edgeinfer_bench import tables
 from edgeinfer_bench.boxstate import BoxState
 from edgeinfer_bench.harness import Contestant, Interrupted, run
 from edgeinfer_bench.options import BenchOptions
@@ -472,3 +473,22 @@ def test_what_a_model_said_when_it_was_opened_is_told_once(clock: FakeClock) -> 
     report = measure(clock, planned, frames=100)
     told = [note for note in report.validity.notes if "stored plan" in note]
     assert told == ["stub: the stored plan is used: cpu, int8."]
+
+
+def test_note_table_and_document_count_alike_how_often_the_source_was_shown(
+    clock: FakeClock,
+) -> None:
+    """The second process takes longer to settle, and so shows its frames more often."""
+    latencies = iter([[MS], [*[MS] * 5, *[2 * MS] * 5]])
+
+    def next_one() -> StubModel:
+        return StubModel(clock, next(latencies))
+
+    report = measure(clock, next_one, warmup=None, frames=100, replicates=2)
+    (result,) = report.results
+    loops = [each.evidence["source_loops"] for each in result.replicates]
+    assert loops[0] < loops[1]
+    said = f"{loops[0] + 1} to {loops[1] + 1} times"
+    assert any(f"shown {said} in a process" in note for note in report.validity.notes)
+    assert tables.sources(report).rows[0][-1] == said
+    assert result.to_dict()["source"]["loops"] == loops[1]

@@ -72,6 +72,14 @@ def test_what_is_always_the_same_has_an_interval_of_no_width() -> None:
     assert intervals([[5000] * 100] * 5)["p50"] == pytest.approx((5000, 5000))
 
 
+def test_an_interval_stays_within_the_samples() -> None:
+    """Two processes apart: what is widened for them would reach far below the quicker one."""
+    found = intervals([[1_000_000 + n for n in range(60)], [3_000_000 + n for n in range(60)]])
+    assert found
+    for low, high in found.values():
+        assert 1_000_000 <= low < high <= 3_000_059
+
+
 def test_too_few_samples_have_no_interval_at_all() -> None:
     assert intervals([[1_000_000] * 19]) == {}
     assert intervals([]) == {}

@@ -233,6 +233,19 @@ def test_the_first_sentence_says_which_of_several_is_faster_and_by_how_much(
     assert "No rate was found" in lead(dataclasses.replace(nowhere, results=(failed,)))
 
 
+def test_a_rate_that_did_not_hold_is_not_said_to_hold(make_report: MakeReport) -> None:
+    report = make_report(frames=1000, scenario="server")
+    (result,) = report.results
+    limit = sorted(result.replicates[0].column("age"))[500]
+    late = dataclasses.replace(result, arrival={**result.arrival, "target_ns": limit})
+    failed = dataclasses.replace(report, results=(late,))
+    assert lead(failed).startswith("Does not hold the 84 frames a second")
+    assert "84.0 not held" in markdown_text(failed) and "84.0 not held" not in markdown_text(report)
+    apart = merge([failed, report])
+    assert lead(apart) == "model0 (2) does most: 84 frames a second."
+    assert lead(merge([failed, failed])) == "No rate was found that holds."
+
+
 def test_few_processes_prove_nothing_and_the_first_sentence_still_says_what_was_seen(
     make_report: MakeReport,
 ) -> None:

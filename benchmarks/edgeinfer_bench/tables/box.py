@@ -78,14 +78,13 @@ def sources(report: Report) -> Table:
     for result in report.results:
         source = result.source
         size = source.get("size_wh")
-        again = source.get("loops") or 0
         rows.append(
             (
                 result.label,
                 str(source.get("name")),
                 str(source.get("kind")),
                 f"{size[0]}×{size[1]}" if size else UNSTATED,
-                f"{again + 1} times" if again else "once",
+                result.shown,
             )
         )
     return Table(("model", "source", "kind", "size", "shown"), _together(rows), 5)

@@ -129,7 +129,12 @@ def _server(results: Results) -> list[Column]:
     digits = decimals(value * 1e6 if value else None for value in rates)
     targets = [result.arrival.get("target_ns") for result in results]
     target_digits = decimals(targets)
-    held = tuple(UNSTATED if value is None else rate(value, digits) for value in rates)
+    held = tuple(
+        UNSTATED
+        if value is None
+        else rate(value, digits) + ("" if result.rate_held is not False else " not held")
+        for value, result in zip(rates, results, strict=True)
+    )
     return [
         Column("rate held/s", held),
         Column("target ms", tuple(ms(value, target_digits) for value in targets)),

@@ -61,11 +61,13 @@ def _server(result: BenchResult) -> str:
     if not rate:
         return f"No rate was found at which 99 in 100 frames are answered within {_ms(target)}."
     timely = result.frames - late(result.samples_ns, target or 0)
-    percent = 100 * timely / max(1, result.frames)
-    return (
-        f"Holds {rate:,.4g} frames a second, arriving at random: {percent:.4g} in 100 were "
-        f"answered within {_ms(target)}."
-    )
+    answered = f"{100 * timely / max(1, result.frames):.4g} in 100 were answered within"
+    if not result.rate_held:
+        return (
+            f"Does not hold the {rate:,.4g} frames a second, arriving at random, that the search "
+            f"found: {answered} {_ms(target)}."
+        )
+    return f"Holds {rate:,.4g} frames a second, arriving at random: {answered} {_ms(target)}."
 
 
 _OF_SCENARIO: Mapping[str, Callable[[BenchResult], str]] = {
@@ -122,6 +124,8 @@ def _best(report: Report) -> str:
         return ""
     if report.results[0].scenario in ("offline", "server"):
         best = max(report.results, key=_throughput)
+        if not _throughput(best):
+            return "No rate was found that holds."
         return f"{best.label} does most: {_throughput(best):,.4g} frames a second."
     best = min(
         (result for result in report.results if result.frames),
@@ -134,5 +138,5 @@ def _best(report: Report) -> str:
 
 def _throughput(result: BenchResult) -> float:
     if result.scenario == "server":
-        return float(result.arrival.get("rate") or 0)
+        return float(result.arrival["rate"]) if result.rate_held else 0.0
     return result.fps
