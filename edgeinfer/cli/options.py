@@ -91,7 +91,7 @@ _MODEL_OPTIONS = (
         "--plan",
         type=click.Choice(["latency", "throughput", "efficiency"]),
         help="Use the stored plan that was tuned for this, or fail. [default: for recordings the "
-        "one for throughput, else the last one for anything else]",
+        "one for throughput, else the last one for anything else; where there is none, another]",
     ),
     click.option("--spec", type=PATH, help="JSON that overrides what the model says of itself."),
     click.option(

@@ -52,9 +52,15 @@ class Space:
         return dataclasses.replace(
             plain,
             spinning=self.spinning[0],
-            lanes=self.lanes[0],
+            lanes=self._usual_lanes(name),
             preprocess=self.preprocess[0],
         )
+
+    def _usual_lanes(self, name: str) -> int:
+        """What runs at once without a plan; several are a choice where only the whole counts."""
+        if len(self.lanes) == 1:
+            return self.lanes[0]
+        return LoadOptions(recording=True).lanes_on(name.partition(":")[0], self.threads[0])
 
     def coarse(self) -> list[Choice]:
         """Every provider, set of options and variant, the rest as by default."""
@@ -183,7 +189,8 @@ def _cores() -> int:
 def _lanes(threads: int, throughput: bool) -> tuple[int, ...]:
     if not throughput:
         return (1,)
-    wanted = {1, max(1, threads // 2), threads}
+    usual = LoadOptions(recording=True).lanes_on("auto", threads)
+    wanted = {1, usual, max(1, threads // 2), threads}
     return tuple(sorted(count for count in wanted if count <= MAX_LANES))
 
 

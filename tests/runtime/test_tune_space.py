@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -47,14 +48,20 @@ def test_a_step_differs_in_one_point(four: Space) -> None:
     start = four.default()
     steps = four.around(start, spinning=True)
     assert {(s.threads, s.lanes, s.preprocess, s.spinning) for s in steps} == {
-        (2, 1, "host", True),
-        (1, 1, "host", True),
-        (4, 2, "host", True),
+        (2, 2, "host", True),
+        (4, 1, "host", True),
         (4, 4, "host", True),
-        (4, 1, "graph", True),
-        (4, 1, "host", False),
+        (4, 2, "graph", True),
+        (4, 2, "host", False),
     }
     assert all(four.distance(step) > four.distance(start) == 0 for step in steps)
+
+
+def test_for_throughput_what_runs_without_a_plan_is_what_runs_recordings(four: Space) -> None:
+    without = LoadOptions(recording=True).lanes_on("cpu", 4)
+    assert (four.default().lanes, four.default().threads) == (without, 4) == (2, 4)
+    on_gpu = dataclasses.replace(four, providers={"cuda": ({},)})
+    assert on_gpu.default().lanes == 1
 
 
 def test_what_was_said_leaves_one_choice() -> None:
