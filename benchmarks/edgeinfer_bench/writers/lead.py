@@ -98,17 +98,24 @@ def _against(label: str, first: str, ratio: Versus) -> str:
         return f"{label} takes {_part(ratio.ratio)} {word} time per frame than {first}."
     if ratio.verdict == "same":
         return f"{label} and {first} take the same time, as far as can be told."
-    interval = f"95% interval {ratio.low:.3g} to {ratio.high:.3g}"
     if ratio.low <= 1 <= ratio.high or ratio.processes >= DEFAULT_REPLICATES:
         return (
             f"Which of {label} and {first} is faster cannot be told: {label} takes "
-            f"{ratio.ratio:.3g} times as long ({interval}). Measure for longer, with --duration."
+            f"{_times(ratio.ratio, ratio.low, ratio.high)}. Measure for longer, with --duration."
         )
+    # The slower one first: 10 times as long is read at once, 0.1 times is not.
+    slow, quick, found = label, first, (ratio.ratio, ratio.low, ratio.high)
+    if ratio.ratio < 1:
+        slow, quick, found = first, label, (1 / ratio.ratio, 1 / ratio.high, 1 / ratio.low)
+    processes = f"{ratio.processes} process{'es' * (ratio.processes > 1)}"
     return (
-        f"{label} takes about {ratio.ratio:.3g} times as long per frame as {first} ({interval}); "
-        f"with {ratio.processes} process{'es' * (ratio.processes > 1)} that is no proof: measure "
-        f"with --replicates {DEFAULT_REPLICATES}."
+        f"{slow} takes about {_times(*found)} per frame as {quick}; with {processes} that is no "
+        f"proof: measure with --replicates {DEFAULT_REPLICATES}."
     )
+
+
+def _times(value: float, low: float, high: float) -> str:
+    return f"{value:.3g} times ({low:.3g} to {high:.3g}) as long"
 
 
 def _part(ratio: float) -> str:
