@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from edgeinfer.errors import SourceError, UsageError
+from edgeinfer.sources.public import public_source
 from edgeinfer.sources.video import Target, Video
 
 _TIMEOUT_S = 10.0
@@ -39,16 +40,19 @@ def open_camera(text: str, stride: int, timeout_s: float | None) -> Video:
 
 
 def public_address(text: str) -> str:
-    """An address without user, password and query, for names and messages."""
+    """An address without user, password and query, for names and messages.
+
+    Raises:
+        UsageError: if it is malformed or names no host.
+    """
     try:
         parts = urlsplit(text)
-        host, port = parts.hostname or "", parts.port
+        host, _ = parts.hostname, parts.port
     except ValueError as error:
         raise UsageError(f"The stream's address is malformed ({error}). Check it.") from error
     if not host:
         raise UsageError(f"The address {parts.scheme}:// names no host. Check it.")
-    host = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{host}{'' if port is None else f':{port}'}{parts.path}"
+    return public_source(text)
 
 
 def open_url(text: str, stride: int, threads: int, timeout_s: float | None) -> Video:
