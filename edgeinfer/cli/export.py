@@ -141,13 +141,12 @@ def command(
     output_format: str,
 ) -> None:
     """Turn SOURCE into an ONNX file that carries its spec, and prove that it still works."""
-    from edgeinfer.files import check_writable, write_text
+    from edgeinfer.files import write_text
     from edgeinfer_export import ExportOptions
     from edgeinfer_export.commands import run_export
-    from edgeinfer_export.sweep import export_at, parse_sizes, sweep
+    from edgeinfer_export.paths import check_reports
+    from edgeinfer_export.sweep import export_at, files_of, parse_sizes, sweep
 
-    for path in reports:
-        check_writable(path)
     options = ExportOptions(
         precision=precision,
         target=target,
@@ -169,6 +168,7 @@ def command(
         golden=golden,
     )
     sizes = () if input_size is None else parse_sizes(input_size)
+    check_reports(reports, source, files_of(output, sizes, precision), options)
     made: Exported | Swept
     with _steps() as tell:
         if len(sizes) > 1:

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 from edgeinfer.artifact import open_model_file, precision_of
 from edgeinfer.blind import coarse_scores
 from edgeinfer.datasets import Dataset, open_dataset
-from edgeinfer.errors import UsageError
-from edgeinfer.files import check_writable
 from edgeinfer.golden import golden_path
 from edgeinfer.spec import ModelSpec
 from edgeinfer_export.job import Inputs, Job, Made, Proof
 from edgeinfer_export.options import ExportOptions
+from edgeinfer_export.paths import check_paths
 from edgeinfer_export.quantize.calibration import Calibration, RandomInputs, open_calibration
 from edgeinfer_export.result import Exported
 from edgeinfer_export.sources import Request, SourceModel, open_source_model
@@ -81,7 +80,7 @@ def export(
         say: told what takes long before there are steps: an environment that is built, say.
 
     Raises:
-        UsageError: for unknown names, INT8 without calibration data, or output equal to source.
+        UsageError: for unknown names, INT8 without calibration data, or an output that is read.
         ModelFileError: if the source cannot be read or quantized.
         SpecError: if what the model means is unknown or ambiguous.
         SourceError: if calibration or validation data cannot be read.
@@ -119,7 +118,7 @@ def run_export(
     say: Callable[[str], None] | None = None,
 ) -> Exported:
     """`export` with its options in one value; the same errors."""
-    check_paths(source, output)
+    check_paths(source, output, options)
     tell = progress or _silent
     tell("read", 0, 1)
     with scratch(output) as folder, staged(output.resolve()) as stage:
@@ -314,18 +313,6 @@ def _inputs(
 
 def _data(options: ExportOptions, spec: ModelSpec) -> Dataset | None:
     return None if options.validation is None else open_dataset(options.validation, spec.task)
-
-
-def check_paths(source: Path, output: Path) -> None:
-    """Refuse what cannot work before long work starts."""
-    if output.suffix.lower() != ".onnx":
-        raise UsageError(f"The output is named {output.name}; give it a name that ends in .onnx.")
-    if output.exists() and source.exists() and output.samefile(source):
-        raise UsageError(
-            f"The output {output} is the source itself: give it another name; the source stays "
-            f"the reference."
-        )
-    check_writable(output)
 
 
 def _path(given: str | Path | None) -> Path | None:

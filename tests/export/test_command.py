@@ -12,6 +12,12 @@ import numpy as np
 import onnx
 import pytest
 
+import edgeinfer_export
+from edgeinfer.errors import UsageError
+from edgeinfer_export.options import ExportOptions
+from edgeinfer_export.paths import check_reports
+from edgeinfer_export.sweep import sweep
+
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     paths = os.pathsep.join(path for path in sys.path if path)
@@ -108,3 +114,50 @@ def test_the_report_is_one_json_document(source: Path, tmp_path: Path, pictures:
         "output": "fp16",
     }
     assert set(document["speed"]) == {"p50_ns", "ratios", "threads", "rounds", "provider"}
+
+
+@pytest.mark.parametrize("over", ["detector.onnx", "out.onnx", "out.golden.npz", "spec.json"])
+def test_a_report_is_not_written_over_what_is_read_or_written_besides(
+    over: str, source: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "spec.json").write_text("{}")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    spec = ["--spec", tmp_path / "spec.json"]
+    done = run(source, "-o", tmp_path / "out.onnx", *spec, "--report", tmp_path / over)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert over in done.stderr and "another name" in done.stderr
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_a_report_is_not_written_over_data_but_over_an_earlier_report(
+    source: Path, pictures: Path, labelled: Path, tmp_path: Path
+) -> None:
+    options = ExportOptions(calibration=pictures, validation=str(labelled))
+    report = pictures / "report.json"
+    report.write_text('{"provenance": {}}')
+    outputs = [tmp_path / "out.onnx"]
+    check_reports([report, tmp_path / "new.md"], source, outputs, options)
+    for path in (pictures / "0.png", labelled):
+        with pytest.raises(UsageError, match=path.name):
+            check_reports([path], source, outputs, options)
+    with pytest.raises(UsageError, match="twice"):
+        check_reports([report, report], source, outputs, options)
+
+
+def test_an_output_is_not_written_over_what_is_read_besides_the_source(
+    source: Path, tmp_path: Path
+) -> None:
+    labels = tmp_path / "labels.onnx"
+    labels.write_text("blue\ngreen\nred\n")
+    with pytest.raises(UsageError, match="is read by this export"):
+        edgeinfer_export.export(source, labels, labels=labels)
+    assert labels.read_text().startswith("blue")
+
+
+def test_a_sweep_is_not_written_over_its_source(
+    source: Path, labelled: Path, tmp_path: Path
+) -> None:
+    named = source.rename(tmp_path / "out-32-fp32.onnx")
+    options = ExportOptions(validation=str(labelled))
+    with pytest.raises(UsageError, match="is the source itself"):
+        sweep(named, tmp_path / "out.onnx", [(32, 32), (64, 64)], options)

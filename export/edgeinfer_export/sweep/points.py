@@ -106,6 +106,19 @@ def parse_sizes(text: str) -> tuple[SizeHW, ...]:
     return tuple(dict.fromkeys(sizes))
 
 
+def files_of(output: Path, sizes: Sequence[SizeHW], precision: str) -> tuple[Path, ...]:
+    """The models that an export writes: of several sizes one for each, in FP32 and as asked."""
+    if len(sizes) < 2:
+        return (output,)
+    precisions = dict.fromkeys(("fp32", precision))
+    return tuple(point_path(output, size, name) for size in sizes for name in precisions)
+
+
+def point_path(output: Path, size_hw: SizeHW, precision: str) -> Path:
+    """The file of one size in one precision, beside what the sweep is named after."""
+    return output.with_name(f"{output.stem}-{size_text(size_hw)}-{precision}.onnx")
+
+
 def size_text(size_hw: SizeHW) -> str:
     """``320`` for a square, else ``480x640``."""
     height, width = size_hw

@@ -13,15 +13,24 @@ from typing import TYPE_CHECKING
 from edgeinfer.errors import CheckFailed, UsageError
 from edgeinfer.evaluate import Evaluation
 from edgeinfer.files import check_writable
-from edgeinfer_export.commands import Ready, check_paths, prepare
+from edgeinfer_export.commands import Ready, prepare
 from edgeinfer_export.options import ExportOptions
+from edgeinfer_export.paths import check_paths
 from edgeinfer_export.quantize.session import Session
 from edgeinfer_export.result import Exported
 from edgeinfer_export.sources import Request, SourceModel, open_source_model
 from edgeinfer_export.steps.meaning import spec_of, tensor_spec
 from edgeinfer_export.steps.resize import SizeHW, picture_of, resized, shape_for, sized_spec
 from edgeinfer_export.steps.staging import publish_models, scratch, staged
-from edgeinfer_export.sweep.points import Point, Swept, frontier, plot_of, size_text
+from edgeinfer_export.sweep.points import (
+    Point,
+    Swept,
+    files_of,
+    frontier,
+    plot_of,
+    point_path,
+    size_text,
+)
 from edgeinfer_export.sweep.timing import check_box, time_models
 
 if TYPE_CHECKING:
@@ -43,7 +52,7 @@ def export_at(
     Raises:
         SpecError: if the graph cannot take that size. Others: see `commands.export`.
     """
-    check_paths(source, output)
+    check_paths(source, output, options)
     with scratch(output) as folder, staged(output.resolve()) as stage:
         work = _Work(source, options, folder, progress or _silent, say or _mute)
         ready = work.prepare(size_hw, options.precision, output, stage)
@@ -80,7 +89,8 @@ def sweep(
     if told is not None and say is not None:
         say(told)
     report, plot = (output.with_suffix(f".sweep.{ending}") for ending in ("json", "svg"))
-    check_paths(source, output)
+    for path in (output, *files_of(output, sizes, options.precision)):
+        check_paths(source, path, options)
     for path in (report, plot):
         check_writable(path)
     with scratch(output) as folder, ExitStack() as stages:
@@ -185,7 +195,7 @@ class _Work:
         models: dict[str, Ready] = {}
         for size in sizes:
             for precision in dict.fromkeys(("fp32", self._options.precision)):
-                path = output.with_name(f"{output.stem}-{size_text(size)}-{precision}.onnx")
+                path = point_path(output, size, precision)
                 self._tell(f"{size_text(size)} {precision}", len(points), 2 * len(sizes))
                 point = Point(size, precision, path, None, None)
                 stage = stages.enter_context(staged(path.resolve()))
