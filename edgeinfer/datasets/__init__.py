@@ -24,7 +24,7 @@ from edgeinfer.datasets.class_folders import open_class_folders
 from edgeinfer.datasets.mask_pairs import MASK_FOLDERS, find_pairs, open_mask_pairs
 from edgeinfer.datasets.normal_folders import open_normal_folders
 from edgeinfer.datasets.pictures import pictures_in, read_picture
-from edgeinfer.datasets.tables import open_csv, open_npz
+from edgeinfer.datasets.tables import Table, open_csv, open_npz
 from edgeinfer.datasets.text_lines import (
     TextPictures,
     find_text_pictures,
@@ -46,6 +46,7 @@ __all__ = [
     "OrientedTruth",
     "PoseTruth",
     "Sample",
+    "Table",
     "TextTruth",
     "Truth",
     "UserMetric",

@@ -1,4 +1,7 @@
-"""Sensor and tabular data: CSV whose first column is the answer, `.npz` of `x` and `y`."""
+"""Sensor and tabular data: CSV whose first column is the answer, `.npz` of `x` and `y`.
+
+The answers are numbers, or names of classes, which are matched with the model's labels.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,8 @@ from edgeinfer.records import dataclass
 
 ANSWERS = ("y", "labels", "label", "targets", "target")
 _UNPACKED_LIMIT = 2 << 30
+# Kinds of numpy types: floats, whole numbers with and without a sign, truth values.
+_NUMBERS = "fiub"
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +39,8 @@ class Table:
         task: ``classify``, ``anomaly``, or ``tensor`` (numbers are to be estimated).
         columns: input name (empty: the only input) to `(N, ...)`.
         answers: `(N,)` or `(N, V)`.
-        labels: always empty: the answers are numbers.
+        labels: the classes in the order of the alphabet, where the answers are their names; else
+            empty.
     """
 
     name: str
@@ -69,36 +75,69 @@ def _is_picture(array: Array) -> bool:
 
 
 def open_csv(path: Path, task: str | None) -> Table:
-    """Open a CSV of numbers: the answer, then what the model is fed; a header row is skipped.
+    """Open a CSV: the answer (a number, or the name of a class), then the numbers that a model is
+    fed; a header row is skipped.
 
     Args:
-        task: what the answers are for; None for ``classify`` where they are whole numbers from 0,
-            else ``tensor``.
+        task: what the answers are for; None for ``classify`` where they are names or whole numbers
+            from 0, else ``tensor``.
 
     Raises:
         DatasetError: naming the file and the line that does not fit.
     """
+    table = [[field.strip() for field in fields] for fields in read_csv(path)]
+    start = 1 if table and _is_header(table) else 0
     rows: list[list[float]] = []
-    for number, fields in enumerate(read_csv(path), start=1):
-        try:
-            row = [float(field) for field in fields]
-        except ValueError as error:
-            if number == 1:
-                continue  # a header
-            said = f"{path}, row {number} holds something that is no number: {error}."
-            raise DatasetError(said) from error
+    for number, (_, *fields) in enumerate(table[start:], start=start + 1):
+        row = [_number(field, path, number) for field in fields]
         if rows and len(row) != len(rows[0]):
             raise DatasetError(
-                f"{path}, row {number} has {len(row)} columns, the first row {len(rows[0])}."
+                f"{path}, row {number} has {len(row) + 1} columns, the first row "
+                f"{len(rows[0]) + 1}."
             )
         rows.append(row)
-    if not rows or len(rows[0]) < 2:
+    if not rows or not rows[0]:
         raise DatasetError(
             f"{path} holds no table: each row is the answer, then the numbers that a model is fed."
         )
-    table = np.array(rows, np.float64)
-    inputs = table[:, 1:].astype(np.float32)
-    return _checked(path, task, {"": inputs}, table[:, 0])
+    inputs = np.array(rows, np.float64).astype(np.float32)
+    return _checked(path, task, {"": inputs}, _csv_answers(table[start:], path, task, start))
+
+
+def _is_header(table: list[list[str]]) -> bool:
+    """Whether the first row names columns: it starts with a text, and so does no other row, or
+    more of it is text than the answer."""
+    first, *others = table
+    if _is_number(first[0]):
+        return False
+    named = not all(map(_is_number, first[1:]))
+    return named or (bool(others) and all(_is_number(fields[0]) for fields in others))
+
+
+def _csv_answers(table: list[list[str]], path: Path, task: str | None, start: int) -> Array:
+    """The first column: numbers, or names of classes."""
+    told = [fields[0] for fields in table]
+    numbers = [_is_number(text) for text in told]
+    if not any(numbers) or (task == "classify" and not all(numbers)):
+        return np.array(told)
+    return np.array([_number(text, path, row) for row, text in enumerate(told, start=start + 1)])
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _number(text: str, path: Path, row: int) -> float:
+    if not _is_number(text):
+        raise DatasetError(
+            f"{path}, row {row} holds something that is no number: '{text}'. A row is the answer, "
+            f"then the numbers that a model is fed; only the answer may be a name, of a class."
+        )
+    return float(text)
 
 
 def read_csv(path: Path) -> list[list[str]]:
@@ -138,24 +177,60 @@ def open_npz(path: Path, task: str | None) -> Table:
                 f"{path}: '{key or 'x'}' has the shape {list(value.shape)} and '{name}' "
                 f"{list(answers.shape)}: they need a row for each sample."
             )
-    if answers.ndim == 2 and answers.shape[1] == 1 and answers.dtype.kind in "iub":
+        if value.dtype.kind not in _NUMBERS:
+            raise DatasetError(
+                f"{path}: '{key or 'x'}' holds {value.dtype}, and a model is fed numbers: save "
+                f"them as float32, say."
+            )
+    if answers.ndim == 2 and answers.shape[1] == 1 and answers.dtype.kind in "iubUS":
         answers = answers[:, 0]
     return _checked(path, task, columns, answers)
 
 
 def _checked(path: Path, task: str | None, columns: Mapping[str, Array], answers: Array) -> Table:
+    if answers.dtype.kind in "US":
+        return _named(path, task, columns, answers)
+    if answers.dtype.kind not in _NUMBERS:
+        raise DatasetError(
+            f"The answers in {path} are {answers.dtype}: give numbers, or the names of classes as "
+            f"texts."
+        )
     whole = answers.ndim == 1 and bool(
         np.isfinite(answers).all() and (answers >= 0).all() and (answers == np.rint(answers)).all()
     )
     if task not in ("classify", "anomaly", "tensor"):
         task = "classify" if whole else "tensor"
     if task == "classify" and not whole:
-        raise DatasetError(f"The answers in {path} are no classes, not whole numbers from 0.")
+        raise DatasetError(
+            f"The answers in {path} are no classes, not whole numbers from 0. Classes that are "
+            f"called otherwise are given as texts, by the model's labels."
+        )
     if task == "anomaly" and not (whole and answers.max() <= 1):
         raise DatasetError(f"The answers in {path} must be 0 (normal) or 1 (an anomaly).")
     if not np.isfinite(answers.astype(np.float64)).all():
         raise DatasetError(f"The answers in {path} hold a number that is none.")
     return Table(path.name, task, columns, answers)
+
+
+def _named(path: Path, task: str | None, columns: Mapping[str, Array], answers: Array) -> Table:
+    """A table whose answers are names of classes."""
+    if answers.dtype.kind == "S":
+        try:
+            answers = np.char.decode(answers, "utf-8")
+        except UnicodeDecodeError as error:
+            raise DatasetError(f"The answers in {path} are no texts in UTF-8: {error}.") from error
+    if task not in (None, "classify"):
+        raise DatasetError(
+            f"The answers in {path} are texts ('{answers.flat[0]}'), and only classes have names: "
+            f"give numbers for the task '{task}'."
+        )
+    if answers.ndim != 1:
+        raise DatasetError(
+            f"The answers in {path} are texts of the shape {list(answers.shape)}: give one name "
+            f"of a class for each sample."
+        )
+    names, numbers = np.unique(np.char.strip(answers), return_inverse=True)
+    return Table(path.name, "classify", columns, numbers, tuple(map(str, names)))
 
 
 def _read_npz(path: Path) -> dict[str, Array]:

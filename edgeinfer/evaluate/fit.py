@@ -8,8 +8,8 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeinfer.datasets import Dataset
-from edgeinfer.errors import SpecError, UsageError
+from edgeinfer.datasets import Dataset, Table
+from edgeinfer.errors import SpecError, UsageError, suggest
 from edgeinfer.evaluate.collectors import COLLECTORS
 from edgeinfer.spec import ModelSpec
 
@@ -36,12 +36,58 @@ def check_fit(
             f"There is no metric for the task '{dataset.task}' here; known: "
             f"{', '.join(COLLECTORS)}."
         )
+    if isinstance(dataset, Table):
+        if dataset.labels:
+            return match_names(dataset.name, dataset.labels, spec.labels), ()
+        if dataset.task == "classify":
+            check_class(int(dataset.answers.max()), dataset.name, spec, class_count)
     if not spec.labels and dataset.labels and class_count not in (None, len(dataset.labels)):
         raise SpecError(
             f"The model tells {class_count} classes apart and carries no labels; the dataset has "
             f"{len(dataset.labels)} classes: say which is which with --labels FILE."
         )
     return match_labels(dataset.labels, spec.labels, dataset.task)
+
+
+def check_class(class_id: int, name: str, spec: ModelSpec, class_count: int | None) -> None:
+    """Refuse a true class that is none of the model's.
+
+    Args:
+        class_id: the class. name: what has it.
+
+    Raises:
+        SpecError: naming the class and how many the model has.
+    """
+    known = class_count or len(spec.labels)
+    if not known or 0 <= class_id < known:
+        return
+    called = f" ({_listed(spec.labels)})" if spec.labels else ""
+    raise SpecError(
+        f"{name} holds the class {class_id}, while the model tells {known} classes apart{called}, "
+        f"numbered from 0: give data of its classes. A table may give names in place of numbers."
+    )
+
+
+def match_names(dataset: str, names: Sequence[str], models: Sequence[str]) -> NDArray[np.int64]:
+    """The model's class for each class that a table calls by name.
+
+    Raises:
+        SpecError: if the model has no labels, or none like this.
+    """
+    if not models:
+        raise SpecError(
+            f"{dataset} calls its classes by name ({_listed(names)}), and the model carries no "
+            f"labels: say which is which with --labels FILE, or give the classes' numbers."
+        )
+    known = {_plain(label): position for position, label in enumerate(models)}
+    known |= {label: position for position, label in enumerate(models)}
+    for name in names:
+        if name not in known and _plain(name) not in known:
+            raise SpecError(
+                f"{dataset} holds the class '{name}', which is none of the model's "
+                f"{len(models)}. {suggest(name, models)}"
+            )
+    return np.array([known.get(name, known.get(_plain(name))) for name in names], np.int64)
 
 
 def match_labels(

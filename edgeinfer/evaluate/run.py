@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from edgeinfer.datasets import Dataset, UserMetric
+from edgeinfer.datasets import ClassTruth, Dataset, UserMetric
 from edgeinfer.errors import EdgeInferError, SpecError
 from edgeinfer.evaluate.answers import Predicts, answers
 from edgeinfer.evaluate.collectors import COLLECTORS, HEADLINES
-from edgeinfer.evaluate.fit import check_fit
+from edgeinfer.evaluate.fit import check_class, check_fit
 from edgeinfer.records import dataclass
 from edgeinfer.results import finite
 
@@ -86,10 +86,13 @@ def evaluate(
     """
     if isinstance(dataset, UserMetric):
         return _by_user(model, dataset, progress)
-    to_model, notes = check_fit(model.spec, dataset, getattr(model, "class_count", None))
+    class_count = getattr(model, "class_count", None)
+    to_model, notes = check_fit(model.spec, dataset, class_count)
     collector = COLLECTORS[dataset.task](to_model, operating_score)
     count = 0
     for sample, result in answers(model, dataset):
+        if isinstance(sample.truth, ClassTruth) and to_model is None:
+            check_class(sample.truth.class_id, sample.name, model.spec, class_count)
         collector.add(result, sample)
         count += 1
         if progress is not None:

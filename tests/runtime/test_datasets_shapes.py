@@ -215,6 +215,9 @@ def test_the_models_task_says_what_the_answers_are(tmp_path: Path) -> None:
         ("", "holds no table"),
         ("1\n2\n", "holds no table"),
         ("nan,1\n", "hold a number that is none"),
+        ("1,x\n1,2\n", "row 1 holds something that is no number: 'x'"),
+        ("5.1,3.5,setosa\n4.9,3,setosa\n", "only the answer may be a name"),
+        ("1,2\nn/a,2\n", "row 2 holds something that is no number: 'n/a'"),
     ],
 )
 def test_a_broken_table_says_where(tmp_path: Path, text: str, said: str) -> None:
@@ -243,6 +246,10 @@ def test_an_npz_holds_x_and_y_or_the_models_inputs(tmp_path: Path) -> None:
         ({"x": np.zeros((3, 2))}, "no answers"),
         ({"x": np.zeros((3, 2)), "y": np.zeros(4)}, "a row for each sample"),
         ({"y": np.zeros(4)}, "needs 'x' and 'y'"),
+        ({"x": np.zeros((1, 2)), "y": np.zeros(1, "M8[D]")}, r"are datetime64\[D\]: give numbers"),
+        ({"x": np.zeros((1, 2)), "y": np.zeros(1, complex)}, "are complex128: give numbers"),
+        ({"x": np.zeros((1, 2), complex), "y": np.zeros(1)}, "'x' holds complex128"),
+        ({"x": np.zeros((1, 2)), "y": np.array([b"\xff"])}, "no texts in UTF-8"),
     ],
 )
 def test_an_npz_that_does_not_fit_is_refused(
@@ -251,6 +258,28 @@ def test_an_npz_that_does_not_fit_is_refused(
     np.savez(tmp_path / "data.npz", **arrays)
     with pytest.raises(DatasetError, match=said):
         open_dataset(str(tmp_path / "data.npz"))
+
+
+@pytest.mark.parametrize("header", ["", "species,length,width\n"])
+def test_answers_may_be_the_names_of_classes(header: str, tmp_path: Path) -> None:
+    table, arrays = tmp_path / "names.csv", tmp_path / "names.npz"
+    table.write_text(f"{header}virginica,1,2\nsetosa,3,4\n")
+    answers = np.array(["virginica", "setosa"])
+    for y in (answers, answers[:, None], answers.astype("S")):
+        np.savez(arrays, x=np.array([[1, 2], [3, 4]]), y=y)
+        for path in (table, arrays):
+            dataset = open_dataset(str(path), "classify")
+            assert (dataset.labels, len(dataset)) == (("setosa", "virginica"), 2)
+            assert [sample.truth for sample in dataset] == [ClassTruth(1), ClassTruth(0)]
+    for path in (table, arrays):
+        with pytest.raises(DatasetError, match=r"are texts \('virginica'\)"):
+            open_dataset(str(path), "tensor")
+
+
+def test_a_header_of_numbers_is_no_class(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("y,0,1\n2,0.5,1\n")
+    assert [sample.truth for sample in open_dataset(str(path))] == [ClassTruth(2)]
 
 
 def test_a_broken_npz_is_refused_and_nothing_is_unpickled(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from edgeinfer.datasets import (
     ValueTruth,
     open_dataset,
 )
+from edgeinfer.datasets.user import UserData
 from edgeinfer.errors import SpecError, UsageError
 from edgeinfer.evaluate import evaluate, showing_weak
 from edgeinfer.frames import Array, Arrays, frame_from_array
@@ -234,6 +235,53 @@ def test_rows_of_a_table_are_shaped_as_the_model_takes_them(
         assert model.spec.head == "class-ids"
         found = evaluate(model, open_dataset(str(table), "classify"))
     assert found.metrics == {"top1": 2 / 3, "top5": 2 / 3}
+
+
+TABLE = [{"name": "x", "kind": "tensor"}]
+NEAREST = """
+net (float[N, 3] x) => (float[N, 3] scores) { scores = Softmax (x) }
+"""
+
+
+def test_names_in_a_table_are_the_models_labels(make_model: Any, tmp_path: Path) -> None:
+    spec = {
+        "task": "classify",
+        "head": "softmax",
+        "inputs": TABLE,
+        "labels": ["virginica", "Setosa", "other"],
+    }
+    rows = np.eye(3, dtype=np.float32)
+    path = tmp_path / "names.npz"
+    with edgeinfer.load(make_model(NEAREST, spec=spec)) as model:
+        np.savez(path, x=rows, y=np.array(["virginica", "setosa", "setosa"]))
+        assert evaluate(model, open_dataset(str(path), "classify")).metrics["top1"] == 2 / 3
+        np.savez(path, x=rows, y=np.array(["virginca", "setosa", "setosa"]))
+        with pytest.raises(SpecError, match="'virginca'.*Did you mean 'virginica'"):
+            evaluate(model, open_dataset(str(path), "classify"))
+
+
+def test_names_need_a_model_with_labels(make_model: Any, tmp_path: Path) -> None:
+    np.savez(tmp_path / "names.npz", x=np.eye(3), y=np.array(["a", "b", "c"]))
+    with (
+        edgeinfer.load(
+            make_model(NEAREST, spec={"task": "classify", "head": "softmax", "inputs": TABLE})
+        ) as model,
+        pytest.raises(SpecError, match="carries no labels.*--labels"),
+    ):
+        evaluate(model, open_dataset(str(tmp_path / "names.npz"), "classify"))
+
+
+@pytest.mark.parametrize("labels", [[], ["a", "b", "c"]])
+def test_a_class_that_the_model_has_not_is_refused(
+    labels: list[str], make_model: Any, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "rows.npz", x=np.eye(3), y=np.array([0, 9, 7]))
+    spec = {"task": "classify", "head": "softmax", "inputs": TABLE, "labels": labels}
+    given = UserData("m:f", "classify", (), lambda: [(row, 9) for row in np.eye(3)], 3)
+    with edgeinfer.load(make_model(NEAREST, spec=spec)) as model:
+        for data in (open_dataset(str(tmp_path / "rows.npz"), "classify"), given):
+            with pytest.raises(SpecError, match="the class 9, while the model tells 3"):
+                evaluate(model, data)
 
 
 def test_a_model_shows_its_weak_detections_where_it_is_judged(make_model: Any) -> None:
