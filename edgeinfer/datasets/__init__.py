@@ -51,6 +51,7 @@ __all__ = [
     "Truth",
     "UserMetric",
     "ValueTruth",
+    "is_callable_name",
     "open_dataset",
     "pictures_in",
     "read_picture",

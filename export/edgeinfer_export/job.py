@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeinfer.datasets import Dataset
+from edgeinfer.datasets import Dataset, UserMetric
 from edgeinfer.errors import EdgeInferError
 from edgeinfer.evaluate import check_fit
 from edgeinfer.golden import golden_path, pack
@@ -81,8 +81,12 @@ class Proof:
 
 
 def too_few(count: int, allowed: float) -> tuple[str, ...]:
-    """What to tell where so many samples cannot show a loss as small as the budget."""
-    if not allowed or count * allowed >= 1:
+    """What to tell where so many samples cannot show a loss as small as the budget.
+
+    Args:
+        count: of samples; 0 where a user's metric counts them by itself.
+    """
+    if not count or not allowed or count * allowed >= 1:
         return ()
     return (
         f"{count} samples cannot carry a budget of {allowed:.2%}, since one of them is "
@@ -114,7 +118,7 @@ class Job:
 
     def check_data(self) -> None:
         """Refuse validation data that do not fit before long work starts."""
-        if self.dataset is not None:
+        if self.dataset is not None and not isinstance(self.dataset, UserMetric):
             check_fit(self.spec, self.dataset)
 
     def make(self) -> Made:

@@ -25,11 +25,13 @@ from edgeinfer_export.gate.groups import groups_of
 from edgeinfer_export.gate.search import MAX_ATTEMPTS, Search
 from edgeinfer_export.gate.speed import Speed
 from edgeinfer_export.job import too_few
+from edgeinfer_export.options import ExportOptions
 from edgeinfer_export.quantize.calibration import ArrayCalibration
 from edgeinfer_export.quantize.static import Quantizer, quantizer
 from edgeinfer_export.steps.accuracy import check_drop, check_not_blind
 from edgeinfer_export.steps.agreement import apart_notes, blind, compare
 from edgeinfer_export.steps.clean import clean
+from edgeinfer_export.sweep import sweep
 
 
 def chain(*, bad: int, layers: int = 6) -> onnx.ModelProto:
@@ -325,4 +327,29 @@ def test_a_variant_that_is_not_faster_comes_with_a_recommendation() -> None:
 def test_samples_that_cannot_carry_the_budget_are_told() -> None:
     (told,) = too_few(4, 0.01)
     assert "4 samples" in told and "25.00%" in told and "at least 100" in told
+    assert too_few(0, 0.01) == ()  # a user's metric counts by itself
     assert too_few(100, 0.01) == () and too_few(4, 0.25) == () and too_few(4, 0.0) == ()
+
+
+def test_a_users_metric_may_be_the_budget_of_a_gate(
+    source: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "their_metric.py").write_text(
+        "def metric(model, progress):\n"
+        "    return {'mine': 0.5, 'task': float(len(model.spec.task))}\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    validation, output = "their_metric:metric", tmp_path / "out.onnx"
+    plain = export(source, output, validation=validation)
+    assert plain.metric["after"] == {"mine": 0.5, "task": 6.0}
+    gated = export(
+        source,
+        output,
+        precision="int8",
+        calibration=pictures,
+        validation=validation,
+        max_drop=0.01,
+    )
+    assert gated.gate["metric"] == "mine on their_metric:metric" and gated.gate["loss"] == 0
+    with pytest.raises(UsageError, match="a metric without samples"):
+        sweep(source, output, [(32, 32), (64, 64)], ExportOptions(validation=validation))

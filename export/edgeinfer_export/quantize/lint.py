@@ -103,6 +103,8 @@ def _beside(samples: PictureCalibration, look: _Look, dataset: Dataset) -> Itera
             f"{leaked} of {count} validation pictures are calibration pictures too: the metric "
             f"after quantizing is flattered; keep the two apart"
         )
+    if not thumbs:  # a user's metric shows no samples
+        return
     ours, theirs = look.thumbs.mean(axis=(1, 2)), np.stack(thumbs).mean(axis=(1, 2))
     spread = np.sqrt((ours.var(axis=0) + theirs.var(axis=0)) / 2) + 1.0
     apart = float(np.max(np.abs(ours.mean(axis=0) - theirs.mean(axis=0)) / spread))

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeinfer.datasets import UserMetric, is_callable_name, open_dataset
 from edgeinfer.errors import CheckFailed, UsageError
 from edgeinfer.evaluate import Evaluation
 from edgeinfer.files import check_writable
@@ -85,6 +86,7 @@ def sweep(
     source, output = Path(source), Path(output)
     if options.validation is None:
         raise UsageError("A sweep over --input-size compares accuracy: give --validation DATA.")
+    check_shown(options.validation)
     told = check_box(options.int8_target)
     if told is not None and say is not None:
         say(told)
@@ -104,6 +106,20 @@ def sweep(
         more = [_written(path.resolve(), text, stages) for path, text in texts.items()]
         publish_models([ready.files for ready in models.values()], more)
     return swept
+
+
+def check_shown(validation: str) -> None:
+    """Refuse a user's metric, which shows no frames that the sizes could be timed on.
+
+    Raises:
+        UsageError: if it is one.
+    """
+    if is_callable_name(validation) and isinstance(open_dataset(validation), UserMetric):
+        raise UsageError(
+            f"{validation} is a metric without samples, and a sweep over --input-size times the "
+            f"sizes on samples: give labelled data, or a callable without parameters that gives "
+            f"them; or export each size by itself."
+        )
 
 
 def _written(place: Path, text: str, stages: ExitStack) -> tuple[Path, Path]:
