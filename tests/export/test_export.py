@@ -452,6 +452,35 @@ def test_what_nobody_said_is_called_a_guess(
     assert "guessed the head 'softmax'" in capsys.readouterr().out
 
 
+RECURRENT = """<ir_version: 8, opset_import: ["" : 17]>
+net (float[1, 4] x, float[1, 1, 4] h) => (float[1, 4] y, float[1, 1, 4] hn) {
+  y = Add (x, x)
+  hn = Add (h, x)
+}"""
+
+
+@pytest.mark.parametrize(
+    ("state", "kind", "said"),
+    [
+        ({"y": "h"}, "tensor", r"'y' \(float32 \[1, 4\]\).*'h'.*Did you mean 'hn'"),
+        ({"hn": "x"}, "image", "'x', which takes a picture"),
+        ({"hn": "h", "y": "h"}, "tensor", "two outputs into the input 'h'"),
+    ],
+)
+def test_state_that_the_second_frame_could_not_take_is_refused(
+    state: dict[str, str], kind: str, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "net.onnx"
+    model = onnx.parser.parse_model(RECURRENT)
+    onnx.save(model, str(path))
+    spec = ModelSpec("sequence", "sequence", inputs=(InputSpec("x", kind),), state=state)
+    with pytest.raises(SpecError, match=said):
+        export(path, tmp_path / "out.onnx", spec=spec)
+    assert not (tmp_path / "out.onnx").exists()
+    spec = ModelSpec("sequence", "sequence", inputs=(InputSpec("x", "tensor"),), state={"hn": "h"})
+    export(path, tmp_path / "out.onnx", spec=spec)
+
+
 def test_the_public_names_are_these() -> None:
     assert edgeinfer_export.__all__ == ["ExportOptions", "Exported", "export"]
     for name in edgeinfer_export.__all__:

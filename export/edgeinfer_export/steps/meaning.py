@@ -9,6 +9,7 @@ from edgeinfer.resolve import Opened, Overrides, resolve
 from edgeinfer.spec import METADATA_KEY, ModelSpec, TensorSpec
 from edgeinfer_export.options import ExportOptions
 from edgeinfer_export.sources import SourceModel
+from edgeinfer_export.steps.carried import check_state
 
 if TYPE_CHECKING:
     import onnx
@@ -23,23 +24,31 @@ def spec_of(source: SourceModel, options: ExportOptions) -> ModelSpec:
         SpecError: if it is unknown, ambiguous or contradicts the graph.
         UsageError: for a task or head that does not exist.
     """
+    graph = source.model.graph
+    weights = {tensor.name for tensor in graph.initializer}
+    inputs = tuple(tensor_spec(value) for value in graph.input if value.name not in weights)
+    outputs = tuple(tensor_spec(value) for value in graph.output)
+    found = _found(source, options, inputs, outputs)
+    check_state(found, inputs, outputs)
+    return found
+
+
+def _found(
+    source: SourceModel,
+    options: ExportOptions,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+) -> ModelSpec:
     spec, overridden = options.spec, (options.task, options.head, options.labels)
     if isinstance(spec, ModelSpec) and not any(overridden):
         return spec
-    graph = source.model.graph
-    weights = {tensor.name for tensor in graph.initializer}
     metadata = {entry.key: entry.value for entry in source.model.metadata_props}
     if source.spec is not None:
         metadata.setdefault(METADATA_KEY, json.dumps(source.spec))
     if isinstance(spec, ModelSpec):
         metadata[METADATA_KEY] = json.dumps(spec.to_dict())
         spec = None
-    opened = Opened(
-        path=source.path,
-        inputs=tuple(tensor_spec(value) for value in graph.input if value.name not in weights),
-        outputs=tuple(tensor_spec(value) for value in graph.output),
-        metadata=metadata,
-    )
+    opened = Opened(path=source.path, inputs=inputs, outputs=outputs, metadata=metadata)
     task, head, labels = overridden
     return resolve(opened, Overrides(spec=spec, task=task, head=head, labels=labels))
 
