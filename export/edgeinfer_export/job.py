@@ -36,7 +36,7 @@ from edgeinfer_export.steps.clean import clean
 from edgeinfer_export.steps.fields import check_fields
 from edgeinfer_export.steps.golden import golden_vectors
 from edgeinfer_export.steps.openable import write_openable
-from edgeinfer_export.steps.verify import check_fp32, parity
+from edgeinfer_export.steps.verify import check_fp32, parity, parity_notes
 
 if TYPE_CHECKING:
     import onnx
@@ -171,7 +171,7 @@ class Job:
         narrowed = self.options.precision != "fp32"
         if not narrowed:
             check_fp32(figures, self.source.tolerance)
-        told = self._unproven() + self._saturated()
+        told = self._unproven() + self._saturated() + parity_notes(figures)
         other = self.openable(made.model, "output.onnx", base=file.parent)
         if isinstance(self.data, PictureCalibration) and can_agree(self.spec.task):
             # Labels say more than agreement: then a few pictures are enough for boxes and scores.

@@ -56,6 +56,7 @@ def test_arrays_that_are_not_the_models_inputs_are_refused(tmp_path: Path) -> No
         ({"images": good}, "lacks the model's input 'size'"),
         ({"images": good[:, :1], "size": sizes}, r"\[2, 1, 32, 32\]; the model takes"),
         ({"images": good, "size": sizes.astype(np.float32)}, "takes int64"),
+        ({"images": good, "size": sizes[:1]}, "images 2, size 1"),
     )
     for arrays, why in cases:
         np.savez(tmp_path / "a.npz", **arrays)
@@ -72,6 +73,11 @@ def test_what_holds_no_samples_is_refused(tmp_path: Path, pictures: Path) -> Non
     holed = np.zeros((4, 3, 32, 32), np.float32)
     holed[2, 0, 5, 5] = np.nan
     np.savez(tmp_path / "holed.npz", images=holed)
+    holed[2, 0, 5, 5] = -np.inf
+    np.savez(tmp_path / "endless.npz", images=holed)
+    large = holed.astype(np.float64)
+    large[2, 0, 5, 5] = 1e39
+    np.savez(tmp_path / "large.npz", images=large)
     for name, why in (
         ("empty", "holds no pictures"),
         ("notes", "holds no pictures"),
@@ -79,6 +85,8 @@ def test_what_holds_no_samples_is_refused(tmp_path: Path, pictures: Path) -> Non
         ("broken.npz", "cannot be read"),
         ("none.npz", "no samples"),
         ("holed.npz", "NaN.*row 2"),
+        ("endless.npz", "infinite.*row 2"),
+        ("large.npz", "infinite in float32, first in row 2"),
     ):
         with pytest.raises(SourceError, match=why):
             open_calibration(tmp_path / name, SPEC, (TENSOR,))

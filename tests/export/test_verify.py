@@ -18,7 +18,7 @@ from edgeinfer_export.quantize.calibration import ArrayCalibration
 from edgeinfer_export.quantize.session import Session
 from edgeinfer_export.steps.agreement import agreement_notes, matched
 from edgeinfer_export.steps.fields import check_fields
-from edgeinfer_export.steps.verify import check_fp32, parity, sample_numbers
+from edgeinfer_export.steps.verify import check_fp32, parity, parity_notes, sample_numbers
 
 INPUTS = ArrayCalibration({"x": np.array([[-2.0, 0.5], [1.0, 2.0]], np.float32)}, {"x": 1})
 
@@ -60,10 +60,21 @@ def test_scores_next_to_zero_are_no_range_to_measure_by(tmp_path: Path) -> None:
         check_fp32(parity(Session(a), write(tmp_path / "c.onnx", np.array([1, 1.2])), inputs))
 
 
-def test_nan_where_the_reference_has_none_is_no_parity(tmp_path: Path) -> None:
+@pytest.mark.parametrize("factor", [math.nan, math.inf])
+def test_no_number_where_the_reference_has_one_is_refused(factor: float, tmp_path: Path) -> None:
     a = write(tmp_path / "a.onnx", np.array([1, 1]))
-    found = parity(Session(a), write(tmp_path / "b.onnx", np.array([math.nan, 1])), INPUTS)
+    with pytest.raises(CheckFailed, match=r"'y' is infinite or no number"):
+        parity(Session(a), write(tmp_path / "b.onnx", np.array([factor, 1])), INPUTS)
+
+
+def test_a_source_that_gives_no_numbers_is_told(tmp_path: Path) -> None:
+    a = write(tmp_path / "a.onnx", np.array([1, 1]))
+    assert parity_notes(parity(Session(a), a, INPUTS)) == ()
+    infinite = write(tmp_path / "b.onnx", np.array([math.inf, 1]))
+    found = parity(Session(infinite), a, INPUTS)
     assert math.isinf(found["outputs"]["y"]["max"])
+    (told,) = parity_notes(found)
+    assert "how far y lies" in told
     with pytest.raises(CheckFailed):
         check_fp32(found)
 

@@ -223,6 +223,13 @@ def _open_arrays(path: Path, tensors: Sequence[TensorSpec]) -> ArrayCalibration:
             raise UsageError(f"{path} lacks the model's input '{tensor.name}'.")
         arrays[tensor.name] = _fitted(path, arrays[tensor.name], tensor)
     lengths = {tensor.name: _batch(tensor) if tensor.shape else 0 for tensor in tensors}
+    counts = {name: len(array) // (lengths[name] or 1) for name, array in arrays.items()}
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise UsageError(
+            f"The arrays of {path} hold different numbers of samples ({told}): give each input one "
+            f"for every sample."
+        )
     found = ArrayCalibration(arrays, lengths)
     if len(found) == 0:
         raise SourceError(f"{path} holds no samples: the first axis of its arrays is too short.")
@@ -241,16 +248,18 @@ def _fitted(path: Path, array: Array, tensor: TensorSpec) -> Array:
             f"The array '{tensor.name}' of {path} is {list(array.shape)}; the model takes "
             f"{list(tensor.shape) or 'a single number'}, with samples along the first axis."
         )
-    if array.dtype.kind == "f" and np.isnan(array).any():
-        first = int(np.argwhere(np.isnan(array))[0][0])
+    if array.dtype.kind == "f" and tensor.dtype.startswith("float"):
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is told
+            array = array.astype(tensor.dtype, copy=False)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        first = int(np.argwhere(~np.isfinite(array))[0][0])
         raise SourceError(
-            f"The array '{tensor.name}' of {path} holds values that are no numbers (NaN), first in "
-            f"row {first}: nothing can be measured on them. Leave such samples out."
+            f"The array '{tensor.name}' of {path} holds values that are no numbers (NaN) or "
+            f"infinite in {tensor.dtype}, first in row {first}: nothing can be measured on them. "
+            f"Leave such samples out."
         )
     if str(array.dtype) == tensor.dtype:
         return array
-    if array.dtype.kind == "f" and tensor.dtype.startswith("float"):
-        return array.astype(tensor.dtype)
     raise UsageError(
         f"The array '{tensor.name}' of {path} is {array.dtype}; the model takes {tensor.dtype}."
     )

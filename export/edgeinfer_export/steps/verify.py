@@ -30,6 +30,7 @@ class _Apart:
         self.worst = self.total = 0.0
         self.count = 0
         self.values: set[float] = set()
+        self.broken = False
 
     def add(self, reference: Array, other: Array) -> None:
         if reference.shape != other.shape:
@@ -40,6 +41,7 @@ class _Apart:
         a, b = np.asarray(reference, np.float64), np.asarray(other, np.float64)
         self.low = min(self.low, float(np.nanmin(a, initial=math.inf)))
         self.high = max(self.high, float(np.nanmax(a, initial=-math.inf)))
+        self.broken |= bool((np.isfinite(a) & ~np.isfinite(b)).any())
         # The same infinity or NaN at the same place is no difference; on one side only, it is.
         apart = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
         apart = np.where(np.isnan(apart), math.inf, apart)
@@ -80,8 +82,8 @@ def parity(reference: Reference, output: Path, inputs: Samples) -> dict[str, Any
         ran the source.
 
     Raises:
-        CheckFailed: if an output of the new file is missing, or constant where the reference's
-            is not.
+        CheckFailed: if an output of the new file is missing, constant where the reference's is
+            not, or no number where the reference's is one.
         ModelFileError: if one of the two cannot be run on these inputs.
     """
     other = Session(output)
@@ -97,6 +99,12 @@ def parity(reference: Reference, output: Path, inputs: Samples) -> dict[str, Any
             if wanted[name].dtype.kind in "fiub":
                 found.add(wanted[name], got[name])
     for name, found in apart.items():
+        if found.broken:
+            raise CheckFailed(
+                f"The exported model's output '{name}' is infinite or no number (NaN) where the "
+                f"source's is a number. It was not written. Calibrate on typical data, or export "
+                f"with --precision fp32."
+            )
         if found.dead:
             raise CheckFailed(
                 f"The exported model's output '{name}' is always {found.values.pop():g}, while the "
@@ -127,6 +135,18 @@ def check_fp32(found: Mapping[str, Any], allowed: Tolerance = FP32) -> None:
                 f"its range ({kind}), more than {most:g}: the conversion changed the model. Report "
                 f"this with the model, and keep the source."
             )
+
+
+def parity_notes(found: Mapping[str, Any]) -> tuple[str, ...]:
+    """What is to be told of outputs whose difference is no number."""
+    outputs: Mapping[str, Mapping[str, float]] = found["outputs"]
+    without = [name for name, figures in outputs.items() if not math.isfinite(figures["max"])]
+    if not without:
+        return ()
+    return (
+        f"how far {', '.join(without)} lies from the source's cannot be told: on some samples its "
+        f"shape differs, or the source itself gives no number",
+    )
 
 
 def sample_numbers(count: int, most: int) -> Sequence[int]:
