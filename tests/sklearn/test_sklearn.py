@@ -18,12 +18,14 @@ from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
     IsolationForest,
     RandomForestClassifier,
     RandomForestRegressor,
     VotingClassifier,
 )
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.multioutput import MultiOutputClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
@@ -31,9 +33,14 @@ from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 import edgeinfer
-from edgeinfer.errors import ModelFileError
+from edgeinfer.errors import CheckFailed, ModelFileError
 from edgeinfer.golden import golden_path, read_golden, replay
 from edgeinfer_export import export
+from edgeinfer_export.options import ExportOptions
+from edgeinfer_export.quantize.calibration import ArrayCalibration, open_calibration
+from edgeinfer_export.sources import Request, open_source_model
+from edgeinfer_export.steps.meaning import spec_of, tensor_spec
+from edgeinfer_export.steps.verify import check_fp32, parity, parity_notes
 
 Save = Callable[[Any, str], Path]
 
@@ -206,3 +213,67 @@ def test_a_batch_may_be_settled(save: Save, tmp_path: Path) -> None:
     assert [dim.dim_value for dim in dims] == [1, 4]
     spec = {p.key: p.value for p in onnx.load(str(done.output)).metadata_props}["edgeinfer.spec"]
     assert json.loads(spec)["inputs"] == [{"name": "input", "kind": "tensor", "dtype": "float32"}]
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        MultiOutputClassifier(LogisticRegression()),
+        RandomForestClassifier(3),
+        MLPClassifier((4,), tol=1.0),
+    ],
+)
+def test_a_classifier_of_several_targets_is_refused(
+    estimator: Any, save: Save, tmp_path: Path
+) -> None:
+    rows, classes = datasets.load_iris(return_X_y=True)
+    estimator.fit(rows, np.stack([classes == 0, classes == 1], axis=1).astype(int))
+    with pytest.raises(ModelFileError, match=f"{type(estimator).__name__} sorts by 2 targets"):
+        export(save(estimator, "m.joblib"), tmp_path / "out.onnx", trust_pickle=True)
+
+
+@pytest.fixture
+def thresholds(save: Save, tmp_path: Path) -> tuple[Any, Path, Any]:
+    """Boosted trees that divide at numbers of their data, and these data."""
+    random = np.random.default_rng(0)
+    rows = np.round(random.normal(size=(2000, 8)), 2)
+    values = rows[:, 0] * 3 + np.sin(rows[:, 1] * 4) + (rows[:, 2] > 0.3) * 5
+    trees = HistGradientBoostingRegressor(max_iter=50).fit(rows, values)
+    return trees, save(trees, "trees.skops"), rows[:500]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_threshold_between_a_number_and_its_rounding_is_no_changed_model(
+    dtype: Any, thresholds: tuple[Any, Path, Any], tmp_path: Path
+) -> None:
+    trees, path, rows = thresholds
+    np.savez(tmp_path / "rows.npz", input=rows.astype(dtype))
+    done = export(path, tmp_path / "out.onnx", calibration=tmp_path / "rows.npz")
+    assert done.parity["outputs"]["variable"]["max"] <= 1e-4
+    assert any("with the same rounding" in note for note in done.notes) == (dtype == np.float32)
+    with edgeinfer.load(done.output, provider="cpu") as model:
+        said = [model({"input": row[None].astype(np.float32)}) for row in rows[:100]]
+    told = [one.value.outputs["variable"].item() for one in said]
+    np.testing.assert_allclose(told, trees.predict(rows[:100]), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_leaf_that_is_off_is_a_changed_model(
+    dtype: Any, thresholds: tuple[Any, Path, Any], tmp_path: Path
+) -> None:
+    _, path, rows = thresholds
+    source = open_source_model(Request(path=path, folder=tmp_path), "auto")
+    np.savez(tmp_path / "rows.npz", input=rows.astype(dtype))
+    spec = spec_of(source, ExportOptions())
+    tensors = [tensor_spec(value) for value in source.model.graph.input]
+    data = open_calibration(tmp_path / "rows.npz", spec, tensors)
+    assert isinstance(data, ArrayCalibration) and source.reference is not None
+    (node,) = source.model.graph.node
+    for attribute in node.attribute:
+        if attribute.name == "target_weights":
+            attribute.floats[:] = [1.01 * value for value in attribute.floats]
+    onnx.save(source.model, str(tmp_path / "planted.onnx"))
+    found = parity(source.reference, tmp_path / "planted.onnx", data)
+    assert parity_notes(found) == ()
+    with pytest.raises(CheckFailed, match="differs from the source's"):
+        check_fp32(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -91,23 +91,32 @@ class ArrayCalibration:
         arrays: input name to `(N, ...)`; to `(N,)` for an input that is a single number.
         lengths: how many places of the first axis one sample takes: an input of fixed length 4
             takes 4; 0 stands for an input that is a single number.
+        given: those of `arrays` that were rounded to the input's type, as they were before.
     """
 
     arrays: Mapping[str, Array]
     lengths: Mapping[str, int]
     notes: tuple[str, ...] = ()
     kind: str = "arrays"
+    given: Mapping[str, Array] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return min(len(array) // (self.lengths[name] or 1) for name, array in self.arrays.items())
 
     def inputs(self, index: int) -> dict[str, Array]:
         """One sample, as views of the arrays."""
+        return self._sample(self.arrays, index)
+
+    def unrounded(self, index: int) -> dict[str, Array]:
+        """One sample in the types of the file."""
+        return self._sample({**self.arrays, **self.given}, index)
+
+    def _sample(self, arrays: Mapping[str, Array], index: int) -> dict[str, Array]:
         return {
             name: array[index * length : (index + 1) * length]
             if (length := self.lengths[name])
             else np.asarray(array[index])
-            for name, array in self.arrays.items()
+            for name, array in arrays.items()
         }
 
     def digest(self) -> str:
@@ -218,19 +227,21 @@ def _open_arrays(path: Path, tensors: Sequence[TensorSpec]) -> ArrayCalibration:
     for name in arrays:
         if name not in known:
             raise UsageError(f"The model has no input '{name}' ({path}). {suggest(name, known)}")
+    fitted: dict[str, Array] = {}
     for tensor in tensors:
         if tensor.name not in arrays:
             raise UsageError(f"{path} lacks the model's input '{tensor.name}'.")
-        arrays[tensor.name] = _fitted(path, arrays[tensor.name], tensor)
+        fitted[tensor.name] = _fitted(path, arrays[tensor.name], tensor)
     lengths = {tensor.name: _batch(tensor) if tensor.shape else 0 for tensor in tensors}
-    counts = {name: len(array) // (lengths[name] or 1) for name, array in arrays.items()}
+    counts = {name: len(array) // (lengths[name] or 1) for name, array in fitted.items()}
     if len(set(counts.values())) > 1:
         told = ", ".join(f"{name} {count}" for name, count in counts.items())
         raise UsageError(
             f"The arrays of {path} hold different numbers of samples ({told}): give each input one "
             f"for every sample."
         )
-    found = ArrayCalibration(arrays, lengths)
+    given = {name: arrays[name] for name in fitted if arrays[name].dtype != fitted[name].dtype}
+    found = ArrayCalibration(fitted, lengths, given=given)
     if len(found) == 0:
         raise SourceError(f"{path} holds no samples: the first axis of its arrays is too short.")
     return found

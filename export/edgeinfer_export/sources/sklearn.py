@@ -69,7 +69,12 @@ def _pickled(path: Path) -> bytes:
 
 
 class SklearnReference:
-    """The estimator in its child process; it ends with this object."""
+    """The estimator in its child process; it ends with this object.
+
+    It computes in float64, and takes numbers that the graph gets rounded to float32 as they are.
+    """
+
+    takes_unrounded = True
 
     def __init__(self, child: Child, folder: Path, name: str, outputs: Sequence[str]) -> None:
         self.name = name

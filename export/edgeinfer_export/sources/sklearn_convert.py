@@ -43,13 +43,14 @@ def convert(estimator: Any, path: Path) -> Converted:
     """Convert a fitted estimator; in float64 where float32 would answer differently.
 
     Raises:
-        ModelFileError: if it is no fitted estimator, takes texts, or holds a step that skl2onnx
-            does not know.
+        ModelFileError: if it is no fitted estimator, takes texts, sorts by several targets at
+            once, or holds a step that skl2onnx does not know.
     """
     _check_numbers(estimator)
     width = _width(estimator)
     plain, notes = _by_position(estimator)
     rows = rows_in_range(estimator, width, _ROWS)
+    _check_one_target(estimator, rows)
     worst: dict[str, float] = {}
     failed: ModelFileError | None = None
     for dtype in ("float32", "float64"):
@@ -140,6 +141,22 @@ def _check_numbers(estimator: Any) -> None:
                     f"({', '.join(map(str, known[:3]))}, ...); the graph takes numbers. Replace "
                     f"texts by numbers before the model, and fit it on those."
                 )
+
+
+def _check_one_target(estimator: Any, rows: Array) -> None:
+    """Refuse classifiers that give several answers a row.
+
+    Raises:
+        ModelFileError: saying what to export in its place.
+    """
+    if not hasattr(estimator, "classes_"):
+        return
+    said = np.asarray(estimator.predict(rows[:2].astype(np.float64)))
+    if said.ndim > 1:
+        raise ModelFileError(
+            f"the {_kind(estimator)} sorts by {said.shape[1]} targets at once, and a model here "
+            f"has one list of classes: save and export a classifier for each target by itself."
+        )
 
 
 def _by_position(estimator: Any) -> tuple[Any, tuple[str, ...]]:

@@ -14,6 +14,7 @@ from edgeinfer.frames import Array
 from edgeinfer_export.quantize.calibration import Samples
 from edgeinfer_export.quantize.session import Session
 from edgeinfer_export.sources.base import Reference, Tolerance
+from edgeinfer_export.steps.rounding import expected
 
 FP32 = Tolerance()
 # Sigmoids of two runtimes differ by 1.3e-7 near zero, whatever the conversion: of scores that all
@@ -78,8 +79,9 @@ def parity(reference: Reference, output: Path, inputs: Samples) -> dict[str, Any
 
     Returns:
         ``outputs``: for each, the largest (``max``) and the mean difference as a share of the
-        reference's range; ``samples``; ``inputs``: what they were made from; ``reference``: what
-        ran the source.
+        reference's range; ``samples``; ``rounded``: in how many of them the source was
+        asked for other numbers with the same rounding, see `expected`; ``inputs``: what they were
+        made from; ``reference``: what ran the source.
 
     Raises:
         CheckFailed: if an output of the new file is missing, constant where the reference's is
@@ -92,9 +94,11 @@ def parity(reference: Reference, output: Path, inputs: Samples) -> dict[str, Any
     if missing:
         raise CheckFailed(f"The exported model lacks the output {', '.join(missing)}.")
     chosen = sample_numbers(len(inputs), _MAX_SAMPLES)
+    rounded = 0
     for index in chosen:
-        fed = inputs.inputs(index)
-        wanted, got = reference.run(fed), other.run(fed)
+        got = other.run(inputs.inputs(index))
+        wanted, beside = expected(reference, inputs, index, got)
+        rounded += beside
         for name, found in apart.items():
             if wanted[name].dtype.kind in "fiub":
                 found.add(wanted[name], got[name])
@@ -114,6 +118,7 @@ def parity(reference: Reference, output: Path, inputs: Samples) -> dict[str, Any
     return {
         "outputs": {name: found.to_dict() for name, found in apart.items()},
         "samples": len(chosen),
+        "rounded": rounded,
         "inputs": inputs.kind,
         "reference": reference.name,
     }
@@ -138,12 +143,20 @@ def check_fp32(found: Mapping[str, Any], allowed: Tolerance = FP32) -> None:
 
 
 def parity_notes(found: Mapping[str, Any]) -> tuple[str, ...]:
-    """What is to be told of outputs whose difference is no number."""
+    """What is to be told of thresholds and of outputs whose difference is no number."""
+    notes: tuple[str, ...] = ()
+    if found["rounded"]:
+        notes = (
+            f"on {found['rounded']} of {found['samples']} samples the source answers otherwise to "
+            f"a number than to another with the same rounding to float32, as a threshold lies "
+            f"between the two; the file answers as the source does to one of them",
+        )
     outputs: Mapping[str, Mapping[str, float]] = found["outputs"]
     without = [name for name, figures in outputs.items() if not math.isfinite(figures["max"])]
     if not without:
-        return ()
+        return notes
     return (
+        *notes,
         f"how far {', '.join(without)} lies from the source's cannot be told: on some samples its "
         f"shape differs, or the source itself gives no number",
     )
