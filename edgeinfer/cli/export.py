@@ -280,6 +280,8 @@ def _kept(reason: dict[str, Any]) -> str:
     count = len(reason["nodes"])
     if reason["why"] == "head":
         return f"kept in float: {count} nodes of the head"
+    if reason["why"] == "recurrent":
+        return f"kept in float: {count} recurrent nodes"
     if reason["why"] == "overflow":
         return f"kept in float: {count} nodes whose numbers FP16 cannot hold"
     sqnr, gained = reason["sqnr_db"], reason["gained"]

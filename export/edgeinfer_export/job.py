@@ -16,7 +16,7 @@ from edgeinfer.golden import golden_path, pack
 from edgeinfer.machine import this_machine
 from edgeinfer.model import why_unfit
 from edgeinfer.spec import ModelSpec
-from edgeinfer_export.gate.base import Judge, KeptFloat
+from edgeinfer_export.gate.base import Judge, KeptFloat, Narrower
 from edgeinfer_export.gate.judges import AgreementJudge, LabelJudge, NumberJudge
 from edgeinfer_export.gate.search import Found, Search
 from edgeinfer_export.gate.speed import provider_for, time_variants, why_untimed
@@ -28,6 +28,7 @@ from edgeinfer_export.quantize.calibration import (
 )
 from edgeinfer_export.quantize.lint import lint
 from edgeinfer_export.quantize.narrowers import narrowers
+from edgeinfer_export.quantize.recurrent import recurrent_left, recurrent_notes
 from edgeinfer_export.quantize.session import Session
 from edgeinfer_export.sources import SourceModel
 from edgeinfer_export.steps.accuracy import check_drop, check_not_blind, measure
@@ -142,9 +143,8 @@ class Job:
             keep_last=self.spec.task != "classify",
             progress=lambda done, total: self.tell("calibrate", done, total),
         )
-        why = "overflow" if self.options.precision == "fp16" else "head"
-        nodes = writers[0].head
-        head = (KeptFloat(nodes[0], nodes, why),) if nodes else ()
+        head = self._kept_always(writers[0])
+        more += recurrent_notes(writers[0].model, self.options.precision)
         if self.options.max_drop is None:
             return Made(writers[0].build(), head, notes=(*notes, *more))
         judge, allowed = self._judge, self.options.max_drop
@@ -159,6 +159,14 @@ class Job:
             "attempts": [attempt.to_dict() for attempt in found.attempts],
         }
         return Made(found.model, (*head, *found.kept), found, gate, (*notes, *more))
+
+    def _kept_always(self, writer: Narrower) -> tuple[KeptFloat, ...]:
+        """What stays in float whatever the budget."""
+        recurrent = recurrent_left(writer.model, self.options.precision)
+        head = tuple(name for name in writer.head if name not in recurrent)
+        why = "overflow" if self.options.precision == "fp16" else "head"
+        kinds = ((head, why), (recurrent, "recurrent"))
+        return tuple(KeptFloat(nodes[0], nodes, reason) for nodes, reason in kinds if nodes)
 
     def prove(self, file: Path, made: Made) -> Proof:
         """Parity, metric before and after, speed.

@@ -24,8 +24,8 @@ class Exported:
         parity: how far its outputs are from the source's, see `steps.verify`.
         metric: ``before`` and ``after``: the task metric on the validation data, else empty.
         kept_float: nodes that were left in float.
-        float_reasons: the same by layer: ``head``, ``overflow`` or ``accuracy``, with what was
-            measured of it.
+        float_reasons: the same by layer: ``head``, ``recurrent``, ``overflow`` or ``accuracy``,
+            with what was measured of it.
         gate: what the accuracy gate measured: metric, loss, what is allowed, attempts; else empty.
         speed: frame latency of source and output on this box, measured in turns; else empty.
         variants: this file and the source that it is linked to by hash, with the median frame

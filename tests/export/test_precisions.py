@@ -312,3 +312,70 @@ def test_a_speech_detector_keeps_its_answers(
     )
     assert kind in {node.op_type for node in nodes_of(onnx.load(str(done.output)).graph)}
     assert done.gate["loss"] < 0.05
+
+
+def recurrent(kind: str, *, middle: bool) -> onnx.ModelProto:
+    """A recurrent layer over ten steps, and one or two layers behind its last step."""
+    random = np.random.default_rng(0)
+    rows = {"GRU": 3, "LSTM": 4}[kind] * 16
+    layers = "deep = MatMul (end, a)  out = MatMul (deep, b)" if middle else "out = MatMul (end, b)"
+    model = onnx.parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : 17]>
+        net (float[10, 1, 8] x) => (float[1, 16] out) <int64 last = {{-1}}, int64[1] one = {{1}}> {{
+          all_steps = {kind} <hidden_size = 16> (x, w, r)
+          steps = Squeeze (all_steps, one)
+          end = Gather <axis = 0> (steps, last)
+          {layers}
+        }}"""
+    )
+    shapes = {"w": (1, rows, 8), "r": (1, rows, 16), "a": (16, 16), "b": (16, 16)}
+    for name, shape in shapes.items():
+        if middle or name != "a":
+            weights = random.normal(0, 0.3, shape).astype(np.float32)
+            model.graph.initializer.append(numpy_helper.from_array(weights, name))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("kind", "precision", "advice"),
+    [
+        ("LSTM", "int8", "int8-dynamic, which narrows LSTM"),
+        ("GRU", "int8", "fp16"),
+        ("GRU", "int8-dynamic", "fp16"),
+        ("LSTM", "int8-dynamic", None),
+    ],
+)
+def test_recurrent_layers_that_stay_in_float_are_told(
+    kind: str, precision: str, advice: str | None, tmp_path: Path
+) -> None:
+    onnx.save(recurrent(kind, middle=True), str(tmp_path / "net.onnx"))
+    np.savez(tmp_path / "c.npz", noise(400, 1, 8))
+    done = export(
+        *(tmp_path / "net.onnx", tmp_path / "out.onnx"),
+        precision=precision,
+        calibration=tmp_path / "c.npz",
+        task="tensor",
+    )
+    left = {node.name for node in onnx.load(str(done.output)).graph.node if node.op_type == kind}
+    reasons = [one["nodes"] for one in done.float_reasons if one["why"] == "recurrent"]
+    told = [note for note in done.notes if "of the weights stay in float32" in note]
+    if advice is None:
+        assert (left, reasons, told) == (set(), [], [])
+        return
+    assert left and reasons == [list(left)] and left <= set(done.kept_float)
+    assert len(told) == 1 and kind in told[0] and advice in told[0]
+
+
+@pytest.mark.parametrize(("kind", "advice"), [("LSTM", "int8-dynamic"), ("GRU", "fp16")])
+def test_a_net_whose_only_other_layer_is_the_last_is_told_what_fits_it(
+    kind: str, advice: str, tmp_path: Path
+) -> None:
+    onnx.save(recurrent(kind, middle=False), str(tmp_path / "net.onnx"))
+    np.savez(tmp_path / "c.npz", noise(400, 1, 8))
+    with pytest.raises(ModelFileError, match=f"are recurrent.*--precision {advice}"):
+        export(
+            *(tmp_path / "net.onnx", tmp_path / "out.onnx"),
+            precision="int8",
+            calibration=tmp_path / "c.npz",
+            task="tensor",
+        )

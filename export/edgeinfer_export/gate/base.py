@@ -71,7 +71,7 @@ class KeptFloat:
     Attributes:
         layer: name of its layer.
         nodes: names of all its nodes.
-        why: ``head``, ``overflow`` or ``accuracy``.
+        why: ``head``, ``recurrent``, ``overflow`` or ``accuracy``.
         sqnr_db: signal over quantization noise at its output, in the INT8 file; None if unknown.
         gained: how much of the output's error went when it alone was kept in float.
     """

@@ -16,6 +16,7 @@ from edgeinfer_export.quantize.prepare import prepared, refused
 from edgeinfer_export.quantize.quiet import quiet
 from edgeinfer_export.quantize.ranges import Observed, observe
 from edgeinfer_export.quantize.recipes import RECIPES
+from edgeinfer_export.quantize.recurrent import better_precision, recurrent_left
 from edgeinfer_export.quantize.sums import narrow_skips
 from edgeinfer_export.quantize.thresholds import range_of
 from edgeinfer_export.steps.clean import clean
@@ -120,6 +121,13 @@ def quantizer(
     ready = prepared(model)
     head = float_nodes(ready, keep_last=keep_last)
     if layers_left(ready, head) == 0:
+        recurrent = recurrent_left(ready, "int8")
+        if recurrent:
+            raise ModelFileError(
+                f"There is nothing to quantize: {len(recurrent)} of the layers are recurrent, and "
+                f"every other one with weights is the last of its branch; both stay in float. "
+                f"Export with {better_precision(ready, 'int8')}."
+            )
         raise ModelFileError(
             "There is nothing to quantize: every layer with weights is the last of its branch, "
             "and those stay in float. Export with --precision fp32."

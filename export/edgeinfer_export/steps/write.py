@@ -45,7 +45,7 @@ def write_model(model: onnx.ModelProto, path: Path, base: Path | None = None) ->
         return (path,)
     data = path.with_name(f"{path.name}.data")
     digest = hashlib.sha256()
-    big = [tensor for tensor in model.graph.initializer if _size(tensor) > SMALL_BYTES]
+    big = [tensor for tensor in model.graph.initializer if tensor_bytes(tensor) > SMALL_BYTES]
     with data.open("wb") as file:
         moved = [(tensor, *_append(tensor, file, digest, base)) for tensor in big]
     named = path.with_name(f"{path.name}.{digest.hexdigest()[:12]}.data")
@@ -60,7 +60,7 @@ def size_of(model: onnx.ModelProto) -> int:
     """Bytes of a model's tensors, wherever they lie."""
     from edgeinfer.artifact import tensors_of
 
-    return sum(_size(tensor) for tensor in tensors_of(model.graph))
+    return sum(tensor_bytes(tensor) for tensor in tensors_of(model.graph))
 
 
 def load_external(model: onnx.ModelProto, base: Path, most: int | None = None) -> None:
@@ -80,7 +80,7 @@ def load_external(model: onnx.ModelProto, base: Path, most: int | None = None) -
     for tensor in tensors_of(model.graph):
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
-        if most is None or _size(tensor) <= most:
+        if most is None or tensor_bytes(tensor) <= most:
             path, offset, length = _place(tensor, base)
             with path.open("rb") as file:
                 file.seek(offset)
@@ -91,7 +91,7 @@ def load_external(model: onnx.ModelProto, base: Path, most: int | None = None) -
             tensor.data_location = onnx.TensorProto.DEFAULT
 
 
-def _size(tensor: onnx.TensorProto) -> int:
+def tensor_bytes(tensor: onnx.TensorProto) -> int:
     import onnx
 
     if tensor.data_type in (onnx.TensorProto.STRING, onnx.TensorProto.UNDEFINED):
@@ -137,16 +137,16 @@ def _place(tensor: onnx.TensorProto, base: Path) -> tuple[Path, int, int]:
     said = {entry.key: entry.value for entry in tensor.external_data}
     try:
         offset = int(said.get("offset") or 0)
-        length = int(said.get("length") or _size(tensor))
+        length = int(said.get("length") or tensor_bytes(tensor))
     except ValueError as error:
         raise ModelFileError(
             f"The place of the tensor '{tensor.name}' in '{said.get('location')}' is no number: "
             f"export the model again."
         ) from error
-    if offset < 0 or length != _size(tensor):
+    if offset < 0 or length != tensor_bytes(tensor):
         raise ModelFileError(
-            f"The tensor '{tensor.name}' takes {_size(tensor)} bytes; the model says {length} at "
-            f"{offset} of '{said.get('location')}': export it again."
+            f"The tensor '{tensor.name}' takes {tensor_bytes(tensor)} bytes; the model says "
+            f"{length} at {offset} of '{said.get('location')}': export it again."
         )
     return base / said["location"], offset, length
 
