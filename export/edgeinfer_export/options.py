@@ -79,6 +79,8 @@ class ExportOptions:
         _choose("target", self.target, TARGETS)
         _choose("framework", self.framework, FRAMEWORKS)
         _choose("calibration method", self.calibration_method, CALIBRATION_METHODS)
+        for name, shape in self.input_shapes.items():
+            _check_shape(name, shape)
         if self.precision == "int8" and self.calibration is None:
             raise UsageError(
                 "INT8 needs calibration data, from which the ranges of values are measured: give "
@@ -93,6 +95,15 @@ class ExportOptions:
                     "agreement with the source without labels, --calibration DATA and a "
                     "--precision below fp32."
                 )
+
+
+def _check_shape(name: str, shape: tuple[int | str, ...]) -> None:
+    for size in shape:
+        if not (size.isidentifier() if isinstance(size, str) else size > 0):
+            raise UsageError(
+                f"--input-shape gives '{name}' a dimension of {size}: a dimension is a number from "
+                f"1, or a word such as batch, which leaves it open."
+            )
 
 
 def _choose(what: str, name: str, known: tuple[str, ...]) -> None:

@@ -13,6 +13,7 @@ from onnx import numpy_helper
 from edgeinfer.errors import ModelFileError, UsageError
 from edgeinfer.spec import ModelSpec, TensorSpec
 from edgeinfer_export import export
+from edgeinfer_export.options import ExportOptions
 from edgeinfer_export.quantize.calibration import RandomInputs
 from edgeinfer_export.steps.clean import clean, infer_shapes, opset_of
 from edgeinfer_export.steps.opset import MAX_OPSET, fit_opset
@@ -176,6 +177,22 @@ def test_open_dimensions_are_settled_everywhere_and_words_keep_them_open(tmp_pat
 def test_shapes_that_do_not_fit_are_refused(shapes: dict[str, tuple[int, ...]], why: str) -> None:
     with pytest.raises(UsageError, match=why):
         settle_shapes(parsed(OPEN), shapes)
+
+
+@pytest.mark.parametrize("size", ["-1", "?", "1.5", -1, 0])
+def test_what_is_neither_a_number_nor_a_word_is_no_dimension(size: int | str) -> None:
+    with pytest.raises(UsageError, match="a number from 1, or a word such as batch"):
+        ExportOptions(input_shapes={"x": (size, 3, 8, 8)})
+
+
+def test_a_word_does_not_open_a_dimension_that_the_graph_has_fixed(tmp_path: Path) -> None:
+    onnx.save(parsed(OPEN), str(tmp_path / "a.onnx"))
+    with pytest.raises(UsageError, match=r"Dimension 1 of the input 'x' is fixed at 3.*'depth'"):
+        export(
+            *(tmp_path / "a.onnx", tmp_path / "out.onnx"),
+            task="tensor",
+            input_shapes={"x": (1, "depth", 8, 8)},
+        )
 
 
 def test_functions_of_a_models_own_are_lowered_with_it() -> None:

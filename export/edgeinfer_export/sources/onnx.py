@@ -11,7 +11,7 @@ from edgeinfer.providers import Vetting, runtime_version
 from edgeinfer_export.quantize.session import Session
 from edgeinfer_export.sources.base import Request, SourceModel
 from edgeinfer_export.sources.unknown import refuse_unknown
-from edgeinfer_export.steps.shapes import settle_shapes
+from edgeinfer_export.steps.shapes import check_open, settle_shapes
 from edgeinfer_export.steps.write import MAX_BYTES, SMALL_BYTES, load_external, size_of
 
 if TYPE_CHECKING:
@@ -26,6 +26,18 @@ def recognizes(path: Path) -> bool:
 
 
 def open_source(request: Request) -> SourceModel:
+    """Read an ONNX file of the user's.
+
+    Raises:
+        ModelFileError: see `open_graph`.
+        UsageError: if `input_shapes` do not fit the graph.
+    """
+    source = open_graph(request)
+    check_open(source.model, request.input_shapes)
+    return source
+
+
+def open_graph(request: Request) -> SourceModel:
     """Read an ONNX file with its weights, after a child process proved that it can be opened.
 
     Where it is bigger than a protobuf message may be, its big tensors stay where they are.

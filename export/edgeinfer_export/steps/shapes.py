@@ -36,6 +36,27 @@ def settle_shapes(model: onnx.ModelProto, shapes: Mapping[str, Shape]) -> None:
     del model.graph.value_info[:]  # inferred anew from what is now known
 
 
+def check_open(model: onnx.ModelProto, shapes: Mapping[str, Shape]) -> None:
+    """Refuse words for dimensions that the graph has fixed: nothing opens them.
+
+    Args:
+        model: settled by these shapes.
+
+    Raises:
+        UsageError: naming the dimension and its size.
+    """
+    for item in model.graph.input:
+        dims = item.type.tensor_type.shape.dim
+        for place, wanted in enumerate(shapes.get(item.name, ())):
+            if isinstance(wanted, str) and dims[place].dim_value > 0:
+                size = dims[place].dim_value
+                raise UsageError(
+                    f"Dimension {place} of the input '{item.name}' is fixed at {size} in the "
+                    f"model, and --input-shape calls it '{wanted}', which would leave it open: "
+                    f"give {size}, or export the model anew with that dimension open."
+                )
+
+
 def _settle(item: onnx.ValueInfoProto, shape: Shape, numbers: dict[str, int]) -> None:
     kind = item.type.tensor_type
     dims = kind.shape.dim

@@ -145,7 +145,7 @@ def _load(request: Request, made: Path, opened: Mapping[str, Any]) -> SourceMode
     asked = request.input_shapes if opened["fixed"] else {}
     model = tidy(onnx.load(str(made)), asked)
     made.write_bytes(model.SerializeToString(deterministic=True))
-    loaded = onnx_files.open_source(dataclasses.replace(request, path=made))
+    loaded = onnx_files.open_graph(dataclasses.replace(request, path=made))
     _check_inputs(loaded, opened)
     return loaded
 
