@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,24 @@ def test_convnext_crops_only_below_384(edge: int, rule: str, noted: str) -> None
     found = described({**CONVNEXT, "size": {"shortest_edge": edge}})
     assert (found["size_hw"], found["resize"]) == ([edge, edge], rule)
     assert noted in found["notes"]
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        (
+            64,
+            "the middle 64x64 of pictures resized to 73; this spec takes the whole shorter side: ",
+        ),
+        (96, "the middle 64x64 of pictures resized to 73; .*side, at 96x96: .* 1.32 times larger"),
+        (48, "the middle 64x64 of pictures resized to 73; .*side, at 48x48: .* 1.52 times smaller"),
+    ],
+)
+def test_another_size_does_not_change_what_a_model_was_trained_on(size: int, said: str) -> None:
+    notes: list[str] = []
+    processor = {**CONVNEXT, "size": {"shortest_edge": 64}}
+    files.picture_input("pixel_values", processor, (size, size), notes)
+    assert re.search(said, " ".join(notes))
 
 
 def test_older_files_give_sizes_as_numbers() -> None:

@@ -160,10 +160,13 @@ def _resize_rule(processor: Mapping[str, Any], size: tuple[int, int], notes: lis
     if processor.get("do_center_crop") or (edge is not None and _is_convnext(processor)):
         before = edge if edge is not None else (whole or size)[0]
         if before != min(size):
+            height, width = picture_size(processor, {}) or size
+            at = "" if (height, width) == size else f", at {size[1]}x{size[0]}"
+            ratio = before / min(size)
+            look = f"{ratio:.2f} times smaller" if ratio > 1 else f"{1 / ratio:.2f} times larger"
             notes.append(
-                f"the model was trained on the middle {size[1]}x{size[0]} of pictures resized to "
-                f"{before}; this spec takes the whole shorter side: objects look "
-                f"{before / min(size):.2f} times smaller to it"
+                f"the model was trained on the middle {width}x{height} of pictures resized to "
+                f"{before}; this spec takes the whole shorter side{at}: objects look {look} to it"
             )
         return "center-crop"
     if edge is not None:
