@@ -8,6 +8,7 @@ import logging
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -264,7 +265,7 @@ def test_a_drop_beyond_the_allowed_one_is_refused(
     monkeypatch.setattr(Quantizer, "build", colour_blind)
     with pytest.raises(
         CheckFailed,
-        match=r"map50_95.*fell from 1\.0000 to 0\.6667 at best.*attempts.*not written",
+        match=r"map50_95.*fell at best from 1\.0000 to 0\.6667.*attempts.*not written",
     ):
         export(
             source,
@@ -315,6 +316,17 @@ def test_a_source_that_nobody_recognizes_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"nobody's format")
     with pytest.raises(ModelFileError, match=r"this version reads \(ONNX.*--framework"):
         export(path, tmp_path / "out.onnx")
+
+
+def test_a_framework_that_the_source_is_not_of_is_corrected(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match="is ONNX: leave --framework out.*--framework onnx"):
+        export(source, tmp_path / "out.onnx", framework="tflite")
+    archive = tmp_path / "net.pt2"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("net/archive_format", "pt2")
+        file.writestr("net/models/model.json", "{}")
+    with pytest.raises(ModelFileError, match=r"net\.pt2 is read as ONNX.*--framework pytorch"):
+        export(archive, tmp_path / "out.onnx", framework="onnx")
 
 
 def test_a_cut_off_or_foreign_source_is_refused(source: Path, tmp_path: Path) -> None:

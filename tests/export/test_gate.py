@@ -20,7 +20,7 @@ from edgeinfer.results import Classes, Detections
 from edgeinfer_export import export
 from edgeinfer_export.gate.base import Attempt, Judge, Verdict
 from edgeinfer_export.gate.blame import blame
-from edgeinfer_export.gate.budget import check_metric, loss
+from edgeinfer_export.gate.budget import check_metric, fall_text, loss
 from edgeinfer_export.gate.groups import groups_of
 from edgeinfer_export.gate.search import MAX_ATTEMPTS, Search
 from edgeinfer_export.gate.speed import Speed
@@ -178,7 +178,7 @@ def test_nothing_is_kept_where_nothing_is_lost() -> None:
 def test_a_search_in_vain_names_its_best_attempt() -> None:
     everywhere = {f"layer{at}": 0.05 for at in range(6)}
     with pytest.raises(
-        CheckFailed, match=r"from 1\.0000 to 0\.9500 at best, by 5\.00%.*kept 5 of 6 layers.*fp16"
+        CheckFailed, match=r"at best from 1\.0000 to 0\.9500, by 5\.00%.*kept 5 of 6 layers.*fp16"
     ):
         searched(chain(bad=9), ByNodes(everywhere), 0.01)
 
@@ -329,6 +329,12 @@ def test_samples_that_cannot_carry_the_budget_are_told() -> None:
     assert "4 samples" in told and "25.00%" in told and "at least 100" in told
     assert too_few(0, 0.01) == ()  # a user's metric counts by itself
     assert too_few(100, 0.01) == () and too_few(4, 0.25) == () and too_few(4, 0.0) == ()
+
+
+def test_a_small_fall_is_told_with_the_digits_that_show_it() -> None:
+    assert fall_text(0.9, 0.89, 0.0111) == "from 0.9000 to 0.8900, by 1.11% of what it was"
+    said = fall_text(0.99912, 0.999118, 2e-6)
+    assert said == "from 0.999120 to 0.999118, by 0.0002% of what it was"
 
 
 def test_a_users_metric_may_be_the_budget_of_a_gate(

@@ -29,6 +29,15 @@ def loss(before: float, after: float, name: str = "") -> float:
     return (before - after) / before if before > 0 else math.nan
 
 
+def fall_text(before: float, after: float, lost: float) -> str:
+    """``from 0.9000 to 0.8900, by 1.11% of what it was``, with the digits that show it."""
+    digits = 4
+    while digits < 9 and before != after and f"{before:.{digits}f}" == f"{after:.{digits}f}":
+        digits += 1
+    share = f"{lost:.2%}" if not 0 < lost < 5e-5 else f"{lost * 100:.1g}%"
+    return f"from {before:.{digits}f} to {after:.{digits}f}, by {share} of what it was"
+
+
 def check_metric(before: Evaluation) -> None:
     """Refuse data on which the source itself is good for nothing: no loss can be seen there.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from edgeinfer.errors import CheckFailed
 from edgeinfer_export.gate.base import Attempt, Judge, KeptFloat, Narrower, Verdict
 from edgeinfer_export.gate.blame import Blamed, blame
+from edgeinfer_export.gate.budget import fall_text
 from edgeinfer_export.gate.groups import Group, groups_of
 from edgeinfer_export.quantize.calibration import Calibration
 
@@ -177,8 +178,8 @@ class Search:
         best = min(self.attempts, key=_rank)
         before = self._judge.before.value
         return CheckFailed(
-            f"{self._judge.metric} fell from {before:.4f} to {best.value:.4f} at best, by "
-            f"{best.loss:.2%} of what it was; {self._budget:.2%} is allowed. {len(self.attempts)} "
+            f"{self._judge.metric} fell at best {fall_text(before, best.value, best.loss)}; "
+            f"{self._budget:.2%} is allowed. {len(self.attempts)} "
             f"attempts were measured; the best one kept {best.kept} of {len(self._groups)} layers "
             f"in float ({best.macs:.0%} of the multiplications in {self._narrower.precision}). The "
             f"file was not written. Give more and more typical calibration data, allow a bigger "

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import cast
 
@@ -68,14 +69,18 @@ def framework_of(request: Request) -> str:
     path = request.path
     if not path.exists():
         raise ModelFileError(f"The model {path} does not exist. Check the path.")
-    for name in SOURCES:
-        if reader_of(name).recognizes(path):
-            return name
+    found = _recognized(path)
+    if found is not None:
+        return found
     titles = ", ".join(reader_of(name).TITLE for name in SOURCES)
     raise ModelFileError(
         f"{path} is no model that this version reads ({titles}): it may be damaged or cut off. "
         f"Export it again, or name what it is with --framework."
     )
+
+
+def _recognized(path: Path) -> str | None:
+    return next((name for name in SOURCES if reader_of(name).recognizes(path)), None)
 
 
 def open_source_model(request: Request, framework: str = "auto") -> SourceModel:
@@ -101,4 +106,14 @@ def open_source_model(request: Request, framework: str = "auto") -> SourceModel:
                 f"{reader.TITLE}, which has all in one place: leave it out, or name what it is "
                 f"with --framework."
             )
-    return reader.open_source(request)
+    try:
+        return reader.open_source(request)
+    except ModelFileError as error:
+        # Its own advice would be to do what was just done.
+        other = None if reader.recognizes(request.path) else _recognized(request.path)
+        if other is None:
+            raise
+        raise ModelFileError(
+            f"{request.path} is read as {reader.TITLE}, as --framework {name} says, and is "
+            f"{reader_of(other).TITLE}: leave --framework out, or give --framework {other}."
+        ) from error

@@ -9,7 +9,7 @@ from edgeinfer.datasets import Dataset, UserMetric
 from edgeinfer.errors import CheckFailed
 from edgeinfer.evaluate import Evaluation, evaluate, showing_weak
 from edgeinfer.model import LoadOptions, open_model
-from edgeinfer_export.gate.budget import check_metric, loss, lower_is_better
+from edgeinfer_export.gate.budget import check_metric, fall_text, loss, lower_is_better
 
 Progress = Callable[[int, int], None]
 
@@ -49,8 +49,8 @@ def check_drop(before: Evaluation, after: Evaluation, max_drop: float) -> None:
     lost = loss(old, new, name)
     if not lost <= max_drop:
         raise CheckFailed(
-            f"{name} on {before.dataset} fell from {old:.4f} to {new:.4f}, by {lost:.2%} of what "
-            f"it was; {max_drop:.2%} is allowed. The file was not written. Give more and more "
+            f"{name} on {before.dataset} fell {fall_text(old, new, lost)}; "
+            f"{max_drop:.2%} is allowed. The file was not written. Give more and more "
             f"typical calibration pictures, another calibration method, or --precision fp32."
         )
 
