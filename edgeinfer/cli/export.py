@@ -168,7 +168,8 @@ def command(
         golden=golden,
     )
     sizes = () if input_size is None else parse_sizes(input_size)
-    check_reports(reports, source, files_of(output, sizes, precision), options)
+    plot = [output.with_suffix(".sweep.svg")] if len(sizes) > 1 else []
+    check_reports(reports, source, [*files_of(output, sizes, precision), *plot], options)
     made: Exported | Swept
     with _steps() as tell:
         if len(sizes) > 1:
