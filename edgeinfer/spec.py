@@ -100,6 +100,12 @@ class InputSpec:
                 raise SpecError(f"In {where}: {key} {list(values)} holds a number that is none.")
         if 0 in self.std or not math.isfinite(self.scale) or self.scale == 0:
             raise SpecError(f"In {where}: scale and std must be finite and not 0.")
+        pairs = self.per_channel()
+        if not all(_LEAST < abs(f) < _MOST and abs(o) < _MOST for f, o in pairs):
+            raise SpecError(
+                f"In {where}: (pixel * scale - mean) / std goes beyond what float32 holds. Correct "
+                f"scale, mean or std."
+            )
 
     @property
     def channels(self) -> int:
@@ -194,6 +200,8 @@ class ModelSpec:
         }
 
 
+# What float32 holds without losing digits, also where it is multiplied by a pixel.
+_LEAST, _MOST = 2.0**-126, 2.0**119
 _SPEC_KEYS = (
     "schema",
     "task",

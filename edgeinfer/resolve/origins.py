@@ -7,7 +7,7 @@ says is guessed from shapes; a guess that fits two heads is an error that names 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from edgeinfer.heads import (
 from edgeinfer.labels import read_labels
 from edgeinfer.records import dataclass
 from edgeinfer.resolve import guess
+from edgeinfer.resolve.carried import check_state
 from edgeinfer.resolve.foreign import ultralytics_fields, windows_ml_fields
 from edgeinfer.resolve.opened import Opened
 from edgeinfer.spec import (
@@ -180,9 +181,10 @@ def _complete(opened: Opened, fields: dict[str, Any], origin: str, head_from: st
             f"nothing: the metadata says task '{foreign}', which this version has no head for, so "
             f"the outputs are given as tensors"
         )
-    _check_state(opened, fields.get("state", {}), picture)
     complete = {**fields, "task": task, "head": name, "inputs": inputs}
-    return build(complete, origin, notes)
+    spec = build(complete, origin, notes)
+    check_state(spec, opened.inputs, opened.outputs)
+    return spec
 
 
 def _encoded_or_not(opened: Opened, fields: dict[str, Any], notes: list[str]) -> dict[str, Any]:
@@ -192,35 +194,6 @@ def _encoded_or_not(opened: Opened, fields: dict[str, Any], notes: list[str]) ->
         return fields
     notes.append(f"that '{boxes}' holds regressions from anchors")
     return {**fields, "head_options": {**fields.get("head_options", {}), "encoded": True}}
-
-
-def _check_state(opened: Opened, state: Mapping[str, str], picture: guess.Picture | None) -> None:
-    """Raises:
-    SpecError: if the graph lacks an output or input that carries state, or they do not fit.
-    """
-    outputs = {item.name: item for item in opened.outputs}
-    inputs = {item.name: item for item in opened.inputs}
-    for output, name in state.items():
-        if output not in outputs:
-            raise SpecError(
-                f"The state's output '{output}' does not exist. {suggest(output, outputs)}"
-            )
-        if name not in inputs:
-            raise SpecError(f"The state's input '{name}' does not exist. {suggest(name, inputs)}")
-        if picture is not None and name == picture.name:
-            raise SpecError(f"The state's input '{name}' is the one that pictures go to.")
-        made, taken = outputs[output], inputs[name]
-        if made.dtype != taken.dtype or not _may_be_fed(made.shape, taken.shape):
-            raise SpecError(
-                f"The state's output '{output}' is {made.dtype} {list(made.shape)}, but its input "
-                f"'{name}' takes {taken.dtype} {list(taken.shape)}. Name the right pair."
-            )
-
-
-def _may_be_fed(made: Sequence[int | str], taken: Sequence[int | str]) -> bool:
-    """Whether what has one shape may be of another; what is open in either may be anything."""
-    sizes = zip(made, taken, strict=False)
-    return len(made) == len(taken) and all(a == b or str in (type(a), type(b)) for a, b in sizes)
 
 
 def _guessed_head(

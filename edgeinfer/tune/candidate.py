@@ -138,8 +138,9 @@ class Candidate:
         return read_answers(folder, count, len(said["outputs"]))
 
     def evaluate(self, dataset: str) -> dict[str, Any]:
-        """The task's metric on labelled data."""
-        return self._ask({"do": "evaluate", "dataset": dataset}, _BUILD_S)
+        """The task's metric on labelled data, as `open_dataset` names them from this folder."""
+        asked = {"do": "evaluate", "dataset": dataset, "folder": str(Path.cwd())}
+        return self._ask(asked, _BUILD_S)
 
     def estimate(self) -> None:
         """Find out about how long a frame takes, so that blocks are of one length for all."""

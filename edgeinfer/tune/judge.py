@@ -162,7 +162,7 @@ class Judge:
         key = f"{choice.variant} {choice.provider} {sorted(choice.options.items())}"
         if key not in self._metrics:
             say(f"judging {choice.text()} by {dataset}")
-            self._metrics[key] = one.evaluate(str(Path(dataset).resolve()))
+            self._metrics[key] = one.evaluate(dataset)
         return self._metrics[key]
 
     def notes(self) -> list[str]:

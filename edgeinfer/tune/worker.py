@@ -133,8 +133,13 @@ class Worker:
         from edgeinfer.datasets import open_dataset
         from edgeinfer.evaluate import evaluate, showing_weak
 
-        data = open_dataset(command["dataset"], self.model.spec.task)
-        found = evaluate(showing_weak(self.model), data)
+        here = Path.cwd()
+        os.chdir(command["folder"])  # where a user's module lies
+        try:
+            data = open_dataset(command["dataset"], self.model.spec.task)
+            found = evaluate(showing_weak(self.model), data)
+        finally:
+            os.chdir(here)
         return {"metric": found.headline, "value": found.metrics[found.headline], "n": found.n}
 
 

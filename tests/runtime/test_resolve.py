@@ -161,6 +161,7 @@ def test_an_empty_or_missing_label_file_is_refused(tmp_path: Path) -> None:
         ({"inputs": [{"name": "images", "color": "gray"}]}, "3 channels"),
         ({"inputs": [{"name": "images", "dtype": "float16"}]}, "takes float32"),
         ({"inputs": [{"name": "images", "std": [0, 1, 1]}]}, "not 0"),
+        ({"inputs": [{"name": "images", "std": [1e-40, 1, 1]}]}, "float32 holds"),
         ({"inputs": [{"name": "images", "size_hw": [0, 64]}]}, "size_hw"),
         ({"inputs": [{"name": "images", "size_hw": [8.5, 64]}]}, "whole numbers"),
         ({"inputs": [{"name": "images", "size_hw": [1e400, 64]}]}, "whole numbers"),

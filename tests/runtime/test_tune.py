@@ -170,6 +170,17 @@ def test_labelled_data_judge_a_lower_precision(detector: Path, int8: Path) -> No
     assert metric["after"]["value"] > metric["before"]["value"] - 0.05
 
 
+def test_a_metric_of_ones_own_judges_a_lower_precision(
+    detector: Path, int8: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own.py").write_text("def metric(model, progress): return {'mine': 0.5}\n")
+    monkeypatch.chdir(tmp_path)
+    asked = TuneOptions(source=str(DATA / "conveyor.mp4"), budget_s=SHORT, validation="own:metric")
+    document = tune(detector, LoadOptions(variants=(int8,)), asked).document
+    metric = by_precision(document, "int8")[0]["parity"]["metric"]
+    assert (metric["before"]["metric"], metric["after"]["value"]) == ("mine", 0.5)
+
+
 @pytest.mark.parametrize("objective", ["throughput", "efficiency"])
 def test_other_objectives_have_their_own_statistic(detector: Path, objective: str) -> None:
     asked = TuneOptions(objective=objective, budget_s=SHORT)

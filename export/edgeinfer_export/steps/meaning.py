@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from edgeinfer.resolve import Opened, Overrides, resolve
+from edgeinfer.resolve import Opened, Overrides, check_state, resolve
 from edgeinfer.spec import METADATA_KEY, ModelSpec, TensorSpec
 from edgeinfer_export.options import ExportOptions
 from edgeinfer_export.sources import SourceModel
-from edgeinfer_export.steps.carried import check_state
 
 if TYPE_CHECKING:
     import onnx

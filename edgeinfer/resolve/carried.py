@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgeinfer.errors import SpecError
+from edgeinfer.errors import SpecError, suggest
 from edgeinfer.spec import ModelSpec, TensorSpec
 
 
 def check_state(
     spec: ModelSpec, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
 ) -> None:
-    """Refuse state that would fail on the second frame, or feed the frame itself.
+    """Refuse state that the graph lacks, that would fail on the second frame, or that would be fed
+    where the frame goes.
 
     Raises:
         SpecError: naming the output and the input, with their types and shapes.
@@ -21,6 +22,12 @@ def check_state(
     frames = {item.name for item in spec.inputs if item.kind == "image" or item.value is not None}
     taken: set[str] = set()
     for output, name in spec.state.items():
+        if output not in makers:
+            raise SpecError(
+                f"The state's output '{output}' does not exist. {suggest(output, makers)}"
+            )
+        if name not in takers:
+            raise SpecError(f"The state's input '{name}' does not exist. {suggest(name, takers)}")
         if name in frames:
             raise SpecError(
                 f"The state of the spec feeds the output '{output}' into the input '{name}', which "
@@ -29,8 +36,6 @@ def check_state(
         if name in taken:
             raise SpecError(f"The state of the spec feeds two outputs into the input '{name}'.")
         taken.add(name)
-        if output not in makers or name not in takers:
-            continue
         maker, taker = makers[output], takers[name]
         if not _fits(maker, taker):
             near = [item.name for item in outputs if _fits(item, taker)]
