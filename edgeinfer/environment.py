@@ -1,4 +1,4 @@
-"""Variables that libraries read when they are loaded, and take from nowhere else.
+"""What libraries must find when they are loaded: variables that they take from nowhere else.
 
 Numpy's OpenBLAS is told to let its threads sleep when they are idle. They spin for 2**26 processor
 cycles, some 30 ms, after numpy was imported and after every product: on the processors that
@@ -10,6 +10,8 @@ ONNX Runtime's own wheels (1.32, if not before) keep a device identifier and a d
 user's cache folder and send what they record of each process to Microsoft, from a thread of their
 own. A box on a wall has not agreed to that, so it is off unless somebody said otherwise.
 https://github.com/microsoft/onnxruntime/blob/main/docs/Privacy.md
+OpenVINO's converter, which importing OpenVINO imports, counts the imports and reports to Google; it
+goes without where its package openvino_telemetry is missing.
 
 This is the one place that writes to the environment.
 """
@@ -49,3 +51,8 @@ def import_numpy() -> None:
 def keep_onnxruntime_to_itself() -> None:
     """Turn ONNX Runtime's telemetry off for this process, before it is imported."""
     os.environ.setdefault(_TELEMETRY, VARIABLES[_TELEMETRY])
+
+
+def keep_openvino_to_itself() -> None:
+    """Hide the package that reports OpenVINO's use, unless somebody imported it before."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edgeinfer import compiled
+from edgeinfer import compiled, environment
 from edgeinfer.artifact import open_model_file
 from edgeinfer.errors import InputError, ProviderError
 from edgeinfer.machine import this_machine
@@ -40,7 +40,12 @@ def installed() -> bool:
 
 def version() -> str:
     """The wheel's version, without importing it."""
-    return version_of("openvino") or str(need("openvino").__version__)
+    return version_of("openvino") or str(_openvino().__version__)
+
+
+def _openvino() -> Any:
+    environment.keep_openvino_to_itself()
+    return need("openvino")
 
 
 @functools.cache
@@ -50,7 +55,7 @@ def core() -> Any:
     Raises:
         MissingPackageError: if it is not installed or does not load.
     """
-    return need("openvino").Core()
+    return _openvino().Core()
 
 
 @functools.cache

@@ -10,7 +10,9 @@ import signal
 import sys
 
 import numpy as np
-import openvino
+
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # see edgeinfer.environment
+import openvino  # noqa: E402
 
 _LIMIT_S = 120
 

@@ -301,7 +301,7 @@ def test_a_shape_that_contradicts_the_file_is_refused(brightness_model: Path) ->
         (item,) = model.graph_inputs
     assert 640 not in item.shape
     with pytest.raises(SpecError, match="640.*only open dimensions"):
-        open_model(brightness_model, LoadOptions(input_shapes={item.name: (1, 3, 640, 640)}))
+        open_model(brightness_model, LoadOptions("cpu", input_shapes={item.name: (1, 3, 640, 640)}))
 
 
 def test_an_output_that_is_listed_twice_is_given_once(make_model: MakeModel) -> None:
