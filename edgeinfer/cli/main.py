@@ -20,7 +20,7 @@ from types import MappingProxyType
 import click
 
 from edgeinfer import __version__
-from edgeinfer.cli.start import interrupted
+from edgeinfer.cli.start import drop_stdout, interrupted
 from edgeinfer.errors import EdgeInferError, suggest
 
 # Name: module and one line of help. The module is imported only when its command is called.
@@ -113,13 +113,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return interrupted()
     except BrokenPipeError:
         # The reader of our output went away (`| head`): nothing is wrong, nobody is listening.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_stdout()
         return 0
     except OSError as error:
         if error.errno not in _OUTSIDE:
             return _bug()
         if error.filename is None and sys.stdout is not None:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            drop_stdout()
         return _say(f"{error.filename or 'what was to be printed'}: {error.strerror}.", 1)
     except MemoryError:
         return _say("out of memory: give a smaller --input-shape or fewer --lanes.", 1)

@@ -62,12 +62,17 @@ def flush_stdout(code: int) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError as error:
-        # Python would try once more, and say so, at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_stdout()
         if not isinstance(error, BrokenPipeError):  # `| head`: nobody is listening
             print(f"edgeinfer: what was to be printed: {error.strerror}.", file=sys.stderr)
             return code or 1
     return code
+
+
+def drop_stdout() -> None:
+    """Let what is not printed yet go nowhere: Python would try once more, and complain, at its
+    end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def fill_gaps() -> None:

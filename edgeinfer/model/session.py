@@ -215,16 +215,6 @@ def _open_planned(
             requested_provider=options.provider,
             skipped_providers=dict(plan.document.get("skipped_providers", {})),
         )
-        note = f"the stored plan is used: {plan.text()}{found.why}"
-        if running is not file:
-            note += f"; {running.path} runs in place of {file.path}"
-        if lanes > choice.lanes:
-            note += f"; {lanes} frames at once on {threads} threads, since only the whole counts"
-        elif lanes < choice.lanes:
-            note += (
-                f"; one frame at a time, on all {threads} threads, since each frame counts "
-                f"(--lanes {choice.lanes} runs {choice.lanes} at once)"
-            )
         inputs = plan.graph_inputs if fed else selected.engine.inputs
         session = Session(
             file,
@@ -239,7 +229,7 @@ def _open_planned(
             ),
             inputs,
             fed,
-            (*notes, f"{note} [{plan.path}]"),
+            (*notes, _used(found, file, threads, lanes)),
             vetting,
         )
         if session.resolve(options).inputs != plan.inputs:
@@ -249,6 +239,22 @@ def _open_planned(
         vetting.close()
         raise
     return session
+
+
+def _used(found: Found, file: ModelFile, threads: int, lanes: int) -> str:
+    """What to tell of a stored plan that is used, and of what is not as it says."""
+    plan, planned = found.plan, found.plan.choice.lanes
+    note = f"the stored plan is used: {plan.text()}{found.why}"
+    if found.running is not file:
+        note += f"; {found.running.path} runs in place of {file.path}"
+    if lanes > planned:
+        note += f"; {lanes} frames at once on {threads} threads, since only the whole counts"
+    elif lanes < planned:
+        note += (
+            f"; one frame at a time, on all {threads} threads, since each frame counts "
+            f"(--lanes {planned} runs {planned} at once)"
+        )
+    return f"{note} [{plan.path}]"
 
 
 def _shared_out(plan: StoredPlan, options: LoadOptions) -> tuple[int, int]:
