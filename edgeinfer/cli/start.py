@@ -9,12 +9,13 @@ thread is inside a library for long (an engine is built for minutes), another on
 from __future__ import annotations
 
 import _thread
+import atexit
 import os
 import signal
 import sys
 import time
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from edgeinfer import environment
 
@@ -29,6 +30,9 @@ _deadline_s = 0.0
 # When the main thread last heard a signal; it may do so before the other one gets its turn.
 _heard_s = 0.0
 _TURN_S = 1.0
+# When it was last told to end. A second Ctrl-C right after the first (a finger that is quick, a
+# shell and its terminal that both send one) does not break off what the first one closes.
+_told_s = -_TURN_S
 
 
 def entry() -> None:
@@ -45,6 +49,8 @@ def entry() -> None:
             code = main()
         except KeyboardInterrupt:
             code = interrupted()
+        except SystemExit:
+            code = 0  # by SIGTERM: nothing else of ours raises it
     finally:
         # What is done is done: from here on there is nothing to interrupt.
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -53,7 +59,24 @@ def entry() -> None:
         # Python notes a KeyboardInterrupt that leaves a text given to exec (namedtuple, dataclass)
         # and kills itself by SIGINT at its end, though it was caught; the next text clears that.
         exec("")
-    raise SystemExit(flush_stdout(code))
+    code = flush_stdout(code)
+    # Not before: what is to be printed may find no reader, for ever.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    leave(code)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process.
+
+    Where closing was broken off, a thread may still be inside a library, and an interpreter that
+    ends then aborts; so it is left to the system to end it.
+    """
+    threading = sys.modules.get("threading")
+    if threading is not None and any(thread.daemon for thread in threading.enumerate()):
+        atexit._run_exitfuncs()
+        sys.stderr.flush()
+        os._exit(code)
+    raise SystemExit(code)
 
 
 def flush_stdout(code: int) -> int:
@@ -118,11 +141,14 @@ def interrupted() -> int:
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
-    global _pending, _deadline_s, _heard_s
+    global _pending, _deadline_s, _heard_s, _told_s
     _heard_s = time.monotonic()
-    if number == signal.SIGTERM:
-        print("edgeinfer: ended by SIGTERM.", file=sys.stderr)
     if number != signal.SIGALRM:
+        if _heard_s < _told_s + _TURN_S:
+            return
+        _told_s = _heard_s
+        if number == signal.SIGTERM:
+            print("edgeinfer: ended by SIGTERM.", file=sys.stderr)
         _pending = SystemExit(0) if number == signal.SIGTERM else KeyboardInterrupt()
         _deadline_s = time.monotonic() + _PATIENCE_S
     if _pending is None:

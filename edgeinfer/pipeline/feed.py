@@ -7,6 +7,7 @@ from collections import deque
 
 from edgeinfer.errors import EdgeInferError
 from edgeinfer.frames import Frame
+from edgeinfer.pipeline.worker import Worker
 from edgeinfer.records import dataclass
 from edgeinfer.sources import Source
 
@@ -15,6 +16,8 @@ POLICIES = ("all", "latest")
 _DEPTH = 1
 # Errors are never dropped; so many of them wait before reading does.
 _MOST_ERRORS = 16
+# How long a source may take to come back from its last frame.
+_LAST_READ_S = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,8 +61,11 @@ class Feed:
         self._dropped_since = 0
         self.read = 0
         self.dropped = 0
-        self._thread = threading.Thread(target=self._work, name="edgeinfer-feed", daemon=True)
-        self._thread.start()
+        self._worker = Worker(self._work, "edgeinfer-feed")
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._worker.start()
 
     def _work(self) -> None:
         try:
@@ -130,7 +136,7 @@ class Feed:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Stop, close the source and join the thread; a second call does nothing."""
+        """Stop, close the source and await the thread; a second call does nothing."""
         self.stop()
         self._source.close()
-        self._thread.join(timeout=10)
+        self._worker.finish(_LAST_READ_S)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from edgeinfer.draw import annotate
 from edgeinfer.errors import EdgeInferError, SinkError, SourceError
 from edgeinfer.frames import Array, Frame
+from edgeinfer.pipeline.worker import Worker
 from edgeinfer.records import dataclass
 from edgeinfer.results import Payload, Result
 from edgeinfer.sinks import Sink
@@ -49,8 +50,11 @@ class Outbox:
         self._ended = False
         self._abandoned = False
         self.crash: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="edgeinfer-outbox", daemon=True)
-        self._thread.start()
+        self._worker = Worker(self._work, "edgeinfer-outbox")
+
+    def start(self) -> None:
+        """Begin to deliver."""
+        self._worker.start()
 
     def put(self, outcome: Outcome) -> None:
         """Hand over an outcome; waits where too many are undelivered."""
@@ -120,8 +124,7 @@ class Outbox:
         with self._changed:
             self._ended = True
             self._changed.notify_all()
-        self._thread.join(patience_s)
-        if self._thread.is_alive():
+        if not self._worker.finish(-1 if patience_s is None else patience_s):
             raise SinkError("A reader of the results takes nothing more: they end here.")
         if self.crash is not None:
             raise self.crash

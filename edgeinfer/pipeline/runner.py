@@ -12,6 +12,7 @@ from edgeinfer.model import Lane, Model
 from edgeinfer.pipeline.feed import Feed, Item
 from edgeinfer.pipeline.outbox import Outbox, Outcome
 from edgeinfer.pipeline.tally import Tally
+from edgeinfer.pipeline.worker import Worker
 from edgeinfer.records import dataclass
 from edgeinfer.sinks import Sink
 from edgeinfer.sources import Source
@@ -64,16 +65,14 @@ class Run:
         self._dropped = 0
         self._warmup_frames = 0
         self._failure: BaseException | None = None
-        self._stop = threading.Event()
+        self._stopping = False
         self._take_lock = threading.Lock()
-        self._idle = threading.Semaphore(0)
-        self._busy = 0
         self._whole = False
         self._stopping_since: int | None = None
 
     def stop(self) -> None:
         """End soon: frames in work are finished; safe to call in a signal handler."""
-        self._stop.set()
+        self._stopping = True
 
     def run(self) -> dict[str, Any]:
         """Run to the end of the source, or until `stop`.
@@ -95,11 +94,14 @@ class Run:
                 self._warmup_frames += lane.warm_up(for_long=self._options.policy == "latest")
             outbox = Outbox(self._sinks, self._tell)
             stack.callback(self._end, outbox)
+            outbox.start()
             options = self._options
             feed = Feed(self._source, options.policy, options.frames, options.skip_errors)
             stack.callback(feed.close)
-            stack.callback(self._await_lanes, lanes, feed, outbox)
-            self._work(lanes, feed, outbox)
+            feed.start()
+            workers = [self._worker(lane, feed, outbox) for lane in lanes]
+            stack.callback(self._await_lanes, workers, lanes, feed, outbox)
+            self._work(workers, lanes, feed, outbox)
             self._whole = True
         self._dropped = feed.dropped
         return self.summary()
@@ -114,42 +116,38 @@ class Run:
         overlap = self._options.overlap and not self._model.spec.carries
         return 2 if overlap and at_once == 1 else at_once
 
-    def _work(self, lanes: Sequence[Lane], feed: Feed, outbox: Outbox) -> None:
+    def _worker(self, lane: Lane, feed: Feed, outbox: Outbox) -> Worker:
+        return Worker(lambda: self._drive(lane, feed, outbox), "edgeinfer-lane")
+
+    def _work(
+        self, workers: Sequence[Worker], lanes: Sequence[Lane], feed: Feed, outbox: Outbox
+    ) -> None:
         self.tally.begin()
-        for number, lane in enumerate(lanes):
-            threading.Thread(
-                target=self._drive,
-                args=(lane, feed, outbox),
-                name=f"edgeinfer-lane-{number}",
-                daemon=True,
-            ).start()
-            self._busy += 1
-        while self._busy:
+        for worker in workers:
+            worker.start()
+        for worker in workers:
             # A bounded wait keeps this thread able to take Ctrl-C and stop().
-            if self._idle.acquire(timeout=0.1):
-                self._busy -= 1
-            if self._stop.is_set() or outbox.crash is not None:
-                feed.stop()
-                self._stop_endless(lanes)
+            while not worker.wait(0.1):
+                if self._stopping or outbox.crash is not None:
+                    feed.stop()
+                    self._stop_endless(lanes)
         if self._failure is not None:
             raise self._failure
 
     def _drive(self, lane: Lane, feed: Feed, outbox: Outbox) -> None:
         try:
-            while self._failure is None and not self._stop.is_set():
+            while self._failure is None and not self._stopping:
                 with self._take_lock:
                     item = feed.take()
                 if item is None:
                     return
                 outbox.put(self._outcome(lane, item))
         except BaseException as error:
-            interrupted = self._stop.is_set() and isinstance(error, ProviderError)
+            interrupted = self._stopping and isinstance(error, ProviderError)
             if self._failure is None and not interrupted:
                 self._failure = error
             feed.stop()
             outbox.abandon()
-        finally:
-            self._idle.release()
 
     def _stop_endless(self, lanes: Sequence[Lane]) -> None:
         """Break off inferences that go on for long after everybody was told to stop."""
@@ -159,26 +157,22 @@ class Run:
             for lane in lanes:
                 lane.interrupt()
 
-    def _await_lanes(self, lanes: Sequence[Lane], feed: Feed, outbox: Outbox) -> None:
-        """Wait until no lane is inside ONNX Runtime: an interpreter that ends before aborts.
-
-        Threads are not joined: in CPython before 3.13 an interrupted join marks a running thread as
-        ended (https://github.com/python/cpython/issues/89455).
-        """
-        if self._busy:
-            self._stop.set()
+    def _await_lanes(
+        self, workers: Sequence[Worker], lanes: Sequence[Lane], feed: Feed, outbox: Outbox
+    ) -> None:
+        """Wait until no lane is inside ONNX Runtime any more."""
+        if not all(worker.ended for worker in workers):
+            self._stopping = True
             feed.stop()
             outbox.abandon()
-        while self._busy:
-            if self._idle.acquire(timeout=_PATIENCE_S):
-                self._busy -= 1
-            else:
+        for worker in workers:
+            while not worker.finish(_PATIENCE_S):
                 for lane in lanes:
                     lane.interrupt()
 
     def _end(self, outbox: Outbox) -> None:
         """Deliver what is done; after an interruption, for so long only as somebody takes it."""
-        hurry = self._stop.is_set() or not self._whole
+        hurry = self._stopping or not self._whole
         try:
             outbox.close(_PATIENCE_S if hurry else None)
         except BaseException:
@@ -220,7 +214,7 @@ class Run:
             "warmup_frames": self._warmup_frames,
             "dropped": self._dropped,
             "errors": self.tally.errors,
-            "stopped": self._stop.is_set(),
+            "stopped": self._stopping,
             **self.tally.to_dict(),
             "flags": list(dict.fromkeys(flags)),
         }

@@ -182,3 +182,36 @@ def test_ctrl_c_inside_a_text_that_is_executed_ends_with_the_same_exit_code(tmp_
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 130
     assert "interrupted" in done.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 0)])
+def test_a_second_signal_right_after_the_first_breaks_nothing_off(
+    number: str, code: int, tmp_path: Path
+) -> None:
+    main = "import os, signal, time, edgeinfer.cli.main\nfrom edgeinfer.cli import start\n"
+    main += f"send = lambda: (os.kill(os.getpid(), signal.{number}), time.sleep(0.01))\n"
+    main += "def work():\n    try:\n        send()\n    finally:\n"
+    main += "        send(); print('closed'); start._told_s -= 2; start._pending = None\n"
+    main += "edgeinfer.cli.main.main = work\nstart.entry()\n"
+    (tmp_path / "main.py").write_text(main)
+    command = [sys.executable, "-m", "main"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (code, "closed\n"), done.stderr
+
+
+def test_a_thread_left_inside_onnxruntime_makes_no_end_abort(tmp_path: Path) -> None:
+    main = "import threading, edgeinfer, edgeinfer.cli.main\nfrom edgeinfer.cli import start\n"
+    main += "import atexit, time, numpy as np\n"
+    main += "def interrupted():\n"
+    main += f"    model = edgeinfer.load({str(DATA / 'digits.onnx')!r})\n"
+    main += "    frame = np.zeros((480, 640, 3), np.uint8)\n"
+    main += "    work = lambda: [model(frame) for _ in range(100_000)]\n"
+    main += "    threading.Thread(target=work, daemon=True).start(); time.sleep(0.2)\n"
+    main += "    atexit.register(print, 'undone')\n"
+    main += "    raise KeyboardInterrupt\n"
+    main += "edgeinfer.cli.main.main = interrupted\nstart.entry()\n"
+    (tmp_path / "main.py").write_text(main)
+    command = [sys.executable, "-m", "main"]
+    for _ in range(3):
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (130, "undone\n"), done.stderr

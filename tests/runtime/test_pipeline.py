@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,14 +14,14 @@ import pytest
 import edgeinfer
 from edgeinfer.errors import EdgeInferError, ProviderError, SinkError, SourceError
 from edgeinfer.frames import Frame, FrameId
-from edgeinfer.model import LoadOptions, open_model
+from edgeinfer.model import Lane, LoadOptions, open_model
 from edgeinfer.pipeline import Outcome, Run, RunOptions
 from edgeinfer.pipeline import tally as tally_module
 from edgeinfer.pipeline.feed import _DEPTH, Feed
 from edgeinfer.pipeline.outbox import Outbox
 from edgeinfer.pipeline.tally import Samples
 from edgeinfer.results import Payload, Result
-from edgeinfer.sources import SourceInfo
+from edgeinfer.sources import Source, SourceInfo
 from edgeinfer.timing import LATENCY_STAGES
 
 MakeModel = Callable[..., Path]
@@ -78,6 +80,12 @@ class Kept:
         self.complete = complete
 
 
+def begun(source: Source, policy: str, **options: Any) -> Feed:
+    feed = Feed(source, policy, **options)
+    feed.start()
+    return feed
+
+
 def drained(feed: Feed) -> list[int]:
     indices = []
     while (item := feed.take()) is not None:
@@ -88,7 +96,7 @@ def drained(feed: Feed) -> list[int]:
 
 def test_the_policy_all_waits_for_room_and_loses_nothing() -> None:
     source = Numbered(50)
-    feed = Feed(source, "all")
+    feed = begun(source, "all")
     first = feed.take()
     assert first is not None and first.frame is not None
     assert source.read <= _DEPTH + 2
@@ -98,8 +106,8 @@ def test_the_policy_all_waits_for_room_and_loses_nothing() -> None:
 
 
 def test_the_policy_latest_keeps_the_newest_and_counts_the_rest() -> None:
-    feed = Feed(Numbered(50), "latest")
-    feed._thread.join()
+    feed = begun(Numbered(50), "latest")
+    feed._worker.wait(60)
     item = feed.take()
     assert item is not None and item.frame is not None
     assert (item.frame.id.index, item.dropped_before) == (49, 49)
@@ -110,14 +118,14 @@ def test_the_policy_latest_keeps_the_newest_and_counts_the_rest() -> None:
 
 def test_a_limit_stops_reading() -> None:
     source = Numbered(50)
-    feed = Feed(source, "all", limit=7)
+    feed = begun(source, "all", limit=7)
     assert drained(feed) == list(range(7))
     assert source.read == 7
     feed.close()
 
 
 def test_a_crash_of_the_source_is_raised_after_the_frames_before_it() -> None:
-    feed = Feed(Numbered(10, crash_at=2), "all")
+    feed = begun(Numbered(10, crash_at=2), "all")
     assert [feed.take() is not None for _ in range(2)] == [True, True]
     with pytest.raises(RuntimeError, match="planted"):
         feed.take()
@@ -136,7 +144,7 @@ def test_closing_a_feed_wakes_who_waits_on_it() -> None:
             super().close()
             release.set()
 
-    feed = Feed(Waiting(5), "all")
+    feed = begun(Waiting(5), "all")
     taken: list[object] = []
     thread = threading.Thread(target=lambda: taken.append(feed.take()))
     thread.start()
@@ -149,6 +157,7 @@ def test_the_outbox_restores_the_order(brightness_model: Path) -> None:
     told: list[int] = []
     kept = Kept()
     outbox = Outbox([kept], lambda outcome: told.append(outcome.sequence))
+    outbox.start()
     with edgeinfer.load(brightness_model) as model:
         frames = list(Numbered(4))
         for sequence in (2, 0, 3, 1):
@@ -273,8 +282,8 @@ def test_a_lane_that_fails_late_does_not_hold_up_the_others(brightness_model: Pa
 
 
 def test_latest_goes_on_dropping_after_an_error() -> None:
-    feed = Feed(Numbered(200, broken=(1,)), "latest", skip_errors=True)
-    feed._thread.join(60)
+    feed = begun(Numbered(200, broken=(1,)), "latest", skip_errors=True)
+    feed._worker.wait(60)
     items = []
     while (item := feed.take()) is not None:
         items.append(item)
@@ -354,3 +363,44 @@ def test_models_of_arrays_with_open_sizes_need_no_warm_up(make_model: MakeModel)
     with edgeinfer.load(path) as model:
         summary = Run(model, Rows(4), [], RunOptions()).run()
     assert (summary["frames"], summary["warmup_frames"]) == (4, 0)
+
+
+@pytest.mark.parametrize("name", ["edgeinfer-outbox", "edgeinfer-feed", "edgeinfer-lane"])
+@pytest.mark.parametrize("begins", [True, False])
+def test_ctrl_c_while_a_thread_starts_leaves_none_behind(
+    name: str, begins: bool, brightness_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It falls between the start of a thread and what the main thread then notes of it."""
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        if begins or thread.name != name:
+            start(thread)
+        if thread.name == name:
+            time.sleep(0.05)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    at_work: list[str] = []
+
+    class Slow(Numbered):
+        def __next__(self) -> Frame:
+            at_work.append("feed")
+            time.sleep(0.2)
+            at_work.remove("feed")
+            return super().__next__()
+
+    with edgeinfer.load(brightness_model) as model:
+        predict = Lane.predict
+
+        def slow(lane: Lane, *arguments: Any) -> Result[Payload]:
+            at_work.append("lane")
+            time.sleep(0.2)
+            at_work.remove("lane")
+            return predict(lane, *arguments)
+
+        monkeypatch.setattr(Lane, "predict", slow)
+        kept = Kept()
+        with pytest.raises(KeyboardInterrupt):
+            Run(model, Slow(1000), [kept], RunOptions()).run()
+        assert at_work == [] and kept.complete is False
