@@ -19,6 +19,9 @@ METADATA_KEY = "edgeinfer.spec"
 PROVENANCE_KEY = "edgeinfer.provenance"
 SIDECAR_SUFFIX = ".spec.json"
 
+# The kinds of box that a file may be quantized for.
+TARGETS = ("x86-any", "x86-vnni", "arm", "tensorrt", "openvino")
+
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "kind": ("image", "tensor"),
     "resize": RESIZE_RULES,
@@ -259,7 +262,7 @@ def _check_types(data: dict[str, Any], where: str) -> None:
         if key in data:
             need(key, isinstance(data[key], str), "a text")
     if "target" in data:
-        need("target", data["target"] is None or isinstance(data["target"], str), "a text or null")
+        need("target", data["target"] in (None, *TARGETS), f"null or one of {', '.join(TARGETS)}")
     if "labels" in data:
         labels = data["labels"]
         fits = isinstance(labels, list) and all(isinstance(item, str) for item in labels)

@@ -5,9 +5,6 @@ from __future__ import annotations
 import os
 
 from edgeinfer.cli.output import say
-from edgeinfer.errors import UsageError
-
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
 def apply_settings() -> None:
@@ -19,26 +16,9 @@ def apply_settings() -> None:
     from edgeinfer import compiled
 
     compiled.set_teller(lambda text: say(f"edgeinfer: {text}."))
-    text = os.environ.get("EDGEINFER_CACHE_BYTES")
+    text = os.environ.get(compiled.BOUND_VARIABLE)
     if text:
-        compiled.set_bound(size_of(text))
-
-
-def size_of(text: str) -> int:
-    """Bytes from ``4000000``, ``500M`` or ``8G`` (powers of 1024).
-
-    Raises:
-        UsageError: for anything else.
-    """
-    digits = text.strip().lower().removesuffix("ib").removesuffix("b")
-    unit = digits[-1:] if digits[-1:] in "kmgt" else ""
-    number = digits.removesuffix(unit)
-    if not (number.isascii() and number.isdigit()):
-        raise UsageError(
-            f"EDGEINFER_CACHE_BYTES is '{text}', which is no number of bytes: give 8G, 500M or "
-            f"4000000, say."
-        )
-    return int(number) * _UNITS[unit]
+        compiled.set_bound(compiled.bound_of(text))
 
 
 def size_text(size: int) -> str:

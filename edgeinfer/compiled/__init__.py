@@ -15,14 +15,25 @@ and go on without it.
 from __future__ import annotations
 
 from edgeinfer.compiled.obtain import drop, find, obtain, refusals, set_teller, silent, tell
-from edgeinfer.compiled.room import DEFAULT_BOUND, Artefact, artefacts, bound, clear, set_bound
+from edgeinfer.compiled.room import (
+    BOUND_VARIABLE,
+    DEFAULT_BOUND,
+    Artefact,
+    artefacts,
+    bound,
+    bound_of,
+    clear,
+    set_bound,
+)
 from edgeinfer.compiled.shelf import held
 
 __all__ = [
+    "BOUND_VARIABLE",
     "DEFAULT_BOUND",
     "Artefact",
     "artefacts",
     "bound",
+    "bound_of",
     "clear",
     "drop",
     "find",

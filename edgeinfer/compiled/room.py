@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeinfer.compiled import contents, shelf
+from edgeinfer.errors import UsageError
 from edgeinfer.records import dataclass
 
 if TYPE_CHECKING:
     from filelock import FileLock
 
 DEFAULT_BOUND = 8 << 30
+BOUND_VARIABLE = "EDGEINFER_CACHE_BYTES"
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 # Left free for everything else on the disk: 2% of it, a gigabyte at most.
 _FREE_SHARE = 50
 _FREE_MOST = 1 << 30
@@ -49,6 +52,23 @@ class Artefact:
             "size": self.size,
             "built_ns": self.built_ns,
         }
+
+
+def bound_of(text: str) -> int:
+    """Bytes from what the variable says: ``4000000``, ``500M`` or ``8G`` (powers of 1024).
+
+    Raises:
+        UsageError: for anything else.
+    """
+    digits = text.strip().lower().removesuffix("ib").removesuffix("b")
+    unit = digits[-1:] if digits[-1:] in "kmgt" else ""
+    number = digits.removesuffix(unit)
+    if not (number.isascii() and number.isdigit()):
+        raise UsageError(
+            f"{BOUND_VARIABLE} is '{text}', which is no number of bytes: give 8G, 500M or 4000000, "
+            f"say."
+        )
+    return int(number) * _UNITS[unit]
 
 
 def set_bound(size: int | None) -> None:

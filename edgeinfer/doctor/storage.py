@@ -7,8 +7,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from edgeinfer.compiled import BOUND_VARIABLE, DEFAULT_BOUND, bound_of
 from edgeinfer.doctor.box import Box
 from edgeinfer.doctor.finding import Finding, fail, ok, warn
+from edgeinfer.errors import UsageError
 
 _MIB = 1 << 20
 # A TensorRT engine or an OpenVINO blob of a larger model is a few hundred MiB.
@@ -28,6 +30,12 @@ def _or_mend(there: Path) -> str:
 
 def cache(box: Box) -> Iterator[Finding]:
     """The folder of hashes, plans and compiled models: losing it costs time only."""
+    text = box.environment.get(BOUND_VARIABLE)
+    try:
+        bound = bound_of(text) if text else DEFAULT_BOUND
+    except UsageError as error:
+        yield fail("cache", str(error).rstrip("."), f"unset {BOUND_VARIABLE}, or correct it")
+        return
     there = _existing(box.cache)
     free = box.free_bytes(there)
     if not os.access(there, os.W_OK | os.X_OK):
@@ -36,6 +44,13 @@ def cache(box: Box) -> Iterator[Finding]:
             f"{box.cache} may not be written to: every start hashes and vets models anew, and "
             f"nothing that was tuned or compiled is kept",
             _ELSEWHERE.replace("on/a/larger/disk", "that/you/own") + _or_mend(there),
+        )
+    elif bound < _CACHE_BYTES:
+        yield warn(
+            "cache",
+            f"{BOUND_VARIABLE}={text} bounds it to {bound / _MIB:.0f} MiB: a compiled model may "
+            f"not fit, and is built anew at every start",
+            f"unset {BOUND_VARIABLE}, unless that is what you mean",
         )
     elif free is not None and free < _CACHE_BYTES:
         yield warn(

@@ -7,7 +7,7 @@ says is guessed from shapes; a guess that fits two heads is an error that names 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +83,9 @@ def resolve(opened: Opened, overrides: Overrides) -> ModelSpec:
         origin = origin if origin != "guessed" else "options"
     if overrides.labels is not None:
         fields.pop("labels", None)  # what they replace says nothing of the head
-    spec = _complete(opened, fields, origin, "options" if overrides.head else origin)
-    spec = _with_labels(opened, spec, overrides.labels)
+    head_from = "options" if overrides.head else origin
+    spec = _complete(opened, fields, origin, head_from)
+    spec = _with_labels(opened, spec, overrides.labels, head_from)
     spec = _with_thresholds(spec, overrides)
     if overrides.classes:
         if spec.task not in (*BOX_TASKS, "classify"):
@@ -162,7 +163,7 @@ def _complete(opened: Opened, fields: dict[str, Any], origin: str, head_from: st
     if "head" in fields or origin != "guessed":
         reason = head.why_not(dataclasses.replace(graph, guessing="head" not in fields))
         if reason is not None:
-            raise _contradiction(name, reason, graph, head_from)
+            raise _contradiction(name, reason, graph, head_from, fields.get("labels"))
     task = fields.get("task", head.task)
     if task != head.task:
         raise SpecError(
@@ -225,10 +226,12 @@ def _guessed_head(
     return name, graph
 
 
-def _contradiction(name: str, reason: str, graph: Graph, origin: str) -> SpecError:
+def _contradiction(
+    name: str, reason: str, graph: Graph, origin: str, labels: Sequence[str] | None
+) -> SpecError:
     shapes = ", ".join(f"{item.name} {list(item.shape)}" for item in graph.outputs)
     plain = dataclasses.replace(graph, options={})
-    fitting = guess.fitting_heads(plain, None, None, picture=True)
+    fitting = guess.fitting_heads(plain, None, labels, picture=True)
     instead = f" The shape fits {' or '.join(fitting)}." if fitting else ""
     return SpecError(
         f"The head '{name}' (from {origin}) does not fit the output {shapes}: {reason}.{instead} "
@@ -236,7 +239,7 @@ def _contradiction(name: str, reason: str, graph: Graph, origin: str) -> SpecErr
     )
 
 
-def _with_labels(opened: Opened, spec: ModelSpec, labels: Path | None) -> ModelSpec:
+def _with_labels(opened: Opened, spec: ModelSpec, labels: Path | None, head_from: str) -> ModelSpec:
     where = "the model's labels"
     if labels is not None:
         spec = dataclasses.replace(spec, labels=read_labels(labels))
@@ -246,6 +249,9 @@ def _with_labels(opened: Opened, spec: ModelSpec, labels: Path | None) -> ModelS
     graph = Graph(opened.outputs, None, options=spec.head_options)
     wanted = HEADS[spec.head].classes(graph)
     if wanted is not None and spec.labels and len(spec.labels) != wanted:
+        if labels is None and head_from == "options":
+            reason = f"it would tell {wanted} classes apart, the model names {len(spec.labels)}"
+            raise _contradiction(spec.head, reason, graph, head_from, spec.labels)
         raise _wrong_count(wanted, where, len(spec.labels))
     return spec
 

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeinfer.errors import UsageError, suggest
-from edgeinfer.spec import ModelSpec
+from edgeinfer.spec import TARGETS, ModelSpec
 from edgeinfer_export.sources import SOURCES
 
 PRECISIONS = ("fp32", "fp16", "int8", "int8-dynamic")
-TARGETS = ("x86-any", "x86-vnni", "arm", "tensorrt", "openvino")
 FRAMEWORKS = ("auto", *SOURCES)
 CALIBRATION_METHODS = ("auto", "minmax", "percentile", "entropy")
 

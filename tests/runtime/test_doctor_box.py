@@ -256,6 +256,19 @@ def test_a_full_disk_is_seen(tmp_path: Path) -> None:
     assert not (tmp_path / "c").exists()
 
 
+@pytest.mark.parametrize(
+    ("text", "verdict", "told"),
+    [("64M", "warn", "64 MiB"), ("", "ok", ""), ("8G", "ok", ""), ("lots", "fail", "'lots'")],
+)
+def test_a_cache_that_is_bounded_by_hand_is_looked_at(
+    text: str, verdict: str, told: str, tmp_path: Path
+) -> None:
+    environment = {"EDGEINFER_CACHE_BYTES": text}
+    here = box(tmp_path, {}, cache=tmp_path, environment=environment)
+    found = one(storage.cache(here), "cache")
+    assert found.verdict == verdict and told in found.detail
+
+
 def test_a_cache_that_cannot_be_written_costs_speed_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

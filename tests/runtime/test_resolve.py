@@ -140,6 +140,11 @@ def test_a_label_list_of_the_wrong_length_is_refused(tmp_path: Path) -> None:
         resolve(opened((1, 7, 84), **ours()), Overrides(labels=labels))
 
 
+def test_a_named_head_that_counts_other_classes_than_the_model_names_is_the_wrong_one() -> None:
+    with pytest.raises(SpecError, match="tell 79 classes apart, the model names 3.*fits yolov8"):
+        resolve(opened((1, 7, 84), **ours()), Overrides(head="yolov5"))
+
+
 def test_an_empty_or_missing_label_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.txt").write_text("\n\n")
     for name, said in (("empty.txt", "is empty"), ("none.txt", "does not exist")):
@@ -153,6 +158,7 @@ def test_an_empty_or_missing_label_file_is_refused(tmp_path: Path) -> None:
         ({"head": "yolo8"}, "Did you mean 'yolov8'"),
         ({"color": "red"}, "unknown key 'color'"),
         ({"schema": "edgeinfer.spec/9"}, "edgeinfer.spec/9"),
+        ({"target": "x86_vnni"}, "one of x86-any, x86-vnni"),
         ({"labels": "a"}, "'labels'"),
         ({"thresholds": {"score": 7}}, "score threshold is 7"),
         ({"inputs": [{"name": "images", "resize": "squash"}]}, "resize is 'squash'"),

@@ -16,7 +16,7 @@ from onnx import numpy_helper
 from edgeinfer import cache, compiled
 from edgeinfer.artifact import open_model_file
 from edgeinfer.cli import main as cli
-from edgeinfer.cli.caching import size_of, size_text
+from edgeinfer.cli.caching import size_text
 from edgeinfer.compiled import shelf
 from edgeinfer.errors import EdgeInferError, UsageError
 from edgeinfer.model import LoadOptions, open_model
@@ -236,13 +236,13 @@ class TestCommand:
     ("text", "size"), [("0", 0), ("4000000", 4000000), ("500M", 500 << 20), ("8GiB", 8 << 30)]
 )
 def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
-    assert size_of(text) == size
+    assert compiled.bound_of(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "G", "-1", "8X", "1.5G", "²"])
 def test_other_sizes_are_refused(text: str) -> None:
     with pytest.raises(UsageError):
-        size_of(text)
+        compiled.bound_of(text)
 
 
 def test_sizes_are_written_for_people() -> None:
