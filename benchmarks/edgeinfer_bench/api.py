@@ -54,8 +54,8 @@ def bench(
     Args:
         model: an ONNX file.
         source: what `edgeinfer.open_source` takes; by default the video that ships with
-            edgeinfer, and for models that take no pictures seeded random arrays. A recording
-            shorter than the run is read again from its start, and the report says so.
+            edgeinfer, and for models that take more than a picture, or none, seeded random arrays.
+            A recording shorter than the run is read again from its start, and the report says so.
         scenario, fps, frames, duration_s, warmup, replicates, streams, policy, deadline_ms,
             target_ms: see `BenchOptions`.
         options: how to open the model.

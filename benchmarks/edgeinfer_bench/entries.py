@@ -28,7 +28,7 @@ def entry_for(
 
     Args:
         source: what `edgeinfer.open_source` takes; None: the video that ships with edgeinfer, and
-            seeded random arrays for models that take no pictures.
+            seeded random arrays for models that take more than a picture, or none.
         wrap: put between the harness and the model.
     """
 
@@ -44,11 +44,8 @@ def entry_for(
 def _frames(model: Model, source: str | None) -> Source:
     from edgeinfer.sources import RandomArrays, open_source
 
-    first = model.spec.inputs[0] if model.spec.inputs else None
-    pictures = first is not None and first.kind == "image"
     if source is None:
-        source = str(_VIDEO) if pictures else _SYNTHETIC
-    if source == _SYNTHETIC and not pictures:
+        source = str(_VIDEO) if model.takes_pictures else _SYNTHETIC
+    if source == _SYNTHETIC and not model.takes_pictures:
         return RandomArrays(model.given_inputs)
-    size_wh = None if first is None or first.size_hw is None else first.size_hw[::-1]
-    return open_source(source, size_wh=size_wh, inputs=model.given_inputs)
+    return open_source(source, size_wh=model.size_wh, inputs=model.given_inputs)

@@ -150,8 +150,8 @@ def command(
     """Measure how long MODEL takes per frame of SOURCE, and where the time goes.
 
     SOURCE is what 'run' takes; without it, the video that ships with edgeinfer (random arrays for
-    models that take no pictures). Several models, providers or precisions are measured in turns,
-    each in processes of its own.
+    models that take more than a picture, or none). Several models, providers or precisions are
+    measured in turns, each in processes of its own.
     """
     from edgeinfer.cli.run import check_apart, read_files
     from edgeinfer_bench import BenchOptions, Interrupted, check_report_path, summary_table

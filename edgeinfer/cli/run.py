@@ -209,7 +209,7 @@ def _made_to_measure(sources: tuple[str, ...], model: Model, stride: int, thread
     """Sources among which some are synthetic or arrays: those are made to the model's measure."""
     from edgeinfer.sources import RandomArrays, open_sources
 
-    if model.size_wh is None and sources == (SYNTHETIC,):
+    if not model.takes_pictures and sources == (SYNTHETIC,):
         return RandomArrays(model.fed_inputs)
     return open_sources(
         sources, size_wh=model.size_wh, stride=stride, threads=threads, inputs=model.given_inputs

@@ -126,6 +126,11 @@ class Model:
         picture = next((item for item in self.spec.inputs if item.kind == "image"), None)
         return None if picture is None or picture.size_hw is None else picture.size_hw[::-1]
 
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether a picture of a known size is all that a frame must bring."""
+        return self.size_wh is not None and len(self.given_inputs) == 1
+
     def lane(self, spec: ModelSpec | None = None) -> Lane:
         """Another set of buffers, for a thread of its own.
 

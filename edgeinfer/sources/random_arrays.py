@@ -1,4 +1,4 @@
-"""Synthetic frames for models that take no pictures."""
+"""Synthetic frames for models that take more than a picture, or none."""
 
 from __future__ import annotations
 

@@ -42,13 +42,14 @@ def material(
     folder: Path,
     sources: Sequence[str],
     validation: str | None,
-    size_wh: tuple[int, int] | None,
+    pictures: bool,
     inputs: tuple[TensorSpec, ...],
     given: tuple[TensorSpec, ...] = (),
 ) -> Material:
     """Write frames of the sources, of each as many, else of the labelled data, else made-up ones.
 
     Args:
+        pictures: whether made-up frames are pictures.
         inputs: every input in full, to make frames up. given: those that a frame of a file brings.
 
     Raises:
@@ -72,7 +73,7 @@ def material(
     from edgeinfer.sources import RandomArrays
     from edgeinfer.sources.synthetic import Synthetic
 
-    made: Iterator[Frame] = Synthetic(_MADE_WH) if size_wh else RandomArrays(inputs)
+    made: Iterator[Frame] = Synthetic(_MADE_WH) if pictures else RandomArrays(inputs)
     count = _write(folder, (next(made).data for _ in range(4)))
     return Material(folder, count, "made-up frames", False)
 

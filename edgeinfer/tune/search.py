@@ -141,8 +141,8 @@ class Search:
         frames = folder / "frames"
         frames.mkdir()
         asked = self._asked
-        size_wh = one.opened["size_wh"]
-        given = material(frames, asked.sources, asked.validation, size_wh, inputs, wanted)
+        pictures = one.opened["takes_pictures"]
+        given = material(frames, asked.sources, asked.validation, pictures, inputs, wanted)
         self._judge = Judge(one, given, folder, asked)
         self._judge.answer_reference()
         if any(one.name == choice.key for choice in self._space.coarse()):

@@ -70,7 +70,7 @@ class Worker:
             "fed_inputs": [item.to_dict() for item in model.fed_inputs],
             "given_inputs": [item.to_dict() for item in model.given_inputs],
             "graph_inputs": [item.to_dict() for item in model.graph_inputs],
-            "size_wh": model.size_wh,
+            "takes_pictures": model.takes_pictures,
             "opening_ns": model.opening_ns,
             "memory_bytes": peak_memory_bytes(),
         }

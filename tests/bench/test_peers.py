@@ -110,10 +110,9 @@ def beside(
         edgeinfer.load(model, "cpu", threads=1) as ours,
         closing(PeerProcess(name, python)) as peer,
     ):
-        size_wh, inputs = ours.size_wh, ours.fed_inputs
-        count = material(folder, (source,), None, size_wh, inputs).count
+        count = material(folder, (source,), None, ours.takes_pictures, ours.fed_inputs).count
         spec = ours.spec.to_dict()
-        shape = [size for size in inputs[0].shape if isinstance(size, int)]
+        shape = [size for size in ours.fed_inputs[0].shape if isinstance(size, int)]
         about = peer.open(model, 1, spec, shape)
         assert peer.frames(folder) == count
         answer = ours.raw if about["head"] == "tensor" else lambda frame: ours(frame).value
@@ -127,7 +126,7 @@ def digits(tmp_path: Path) -> Iterator[PeerProcess]:
     folder = tmp_path / "frames"
     folder.mkdir()
     with edgeinfer.load(DIGITS, "cpu", threads=1) as model:
-        material(folder, (str(CONVEYOR),), None, model.size_wh, model.fed_inputs)
+        material(folder, (str(CONVEYOR),), None, model.takes_pictures, model.fed_inputs)
         spec = model.spec.to_dict()
     with closing(PeerProcess("onnxruntime")) as peer:
         peer.open(DIGITS, 1, spec)

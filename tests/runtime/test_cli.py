@@ -20,6 +20,8 @@ from edgeinfer import __version__
 from edgeinfer.cli import main as cli
 from edgeinfer.cli.demo import DATA
 
+MakeModel = Callable[..., Path]
+
 
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
@@ -121,6 +123,18 @@ def test_synthetic_frames_stop_after_a_while(
     captured = capsys.readouterr()
     assert json.loads(captured.out)["frames"] == 100
     assert "--frames" in captured.err
+
+
+def test_synthetic_frames_of_a_model_of_two_pictures_bring_both(
+    make_model: MakeModel, tmp_path: Path
+) -> None:
+    model = make_model(
+        "two (float[1,3,8,8] a, float[1,3,8,8] b) => (float[1,3,8,8] c) { c = Sub(a, b) }"
+    )
+    out = tmp_path / "out.jsonl"
+    arguments = ["synthetic", "--frames", "2", "--task", "tensor", "--json", str(out)]
+    assert cli.main(["run", str(model), *arguments]) == 0
+    assert [line["outputs"]["c"]["shape"] for line in lines(out)] == [[1, 3, 8, 8]] * 2
 
 
 def test_a_broken_picture_stops_or_is_skipped(

@@ -19,7 +19,7 @@ INPUTS = (TensorSpec("x", "float32", (1, 3)),)
 
 def test_rows_of_a_table_are_written_as_the_model_takes_them(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("1,0.5,1,2\n0,1,2,3\n")
-    made = material(tmp_path, (), str(tmp_path / "rows.csv"), None, INPUTS)
+    made = material(tmp_path, (), str(tmp_path / "rows.csv"), False, INPUTS)
     assert (made.count, made.real) == (2, True)
     with np.load(tmp_path / "0.npz") as first:
         (row,) = (first[name] for name in first.files if first[name].dtype.kind == "f")
@@ -28,7 +28,7 @@ def test_rows_of_a_table_are_written_as_the_model_takes_them(tmp_path: Path) -> 
 
 def test_a_recording_in_an_array_is_a_frame_for_each_row(tmp_path: Path) -> None:
     np.save(tmp_path / "steps.npy", np.zeros((5, 1, 3), np.float32))
-    made = material(tmp_path, (str(tmp_path / "steps.npy"),), None, None, INPUTS, INPUTS)
+    made = material(tmp_path, (str(tmp_path / "steps.npy"),), None, False, INPUTS, INPUTS)
     assert (made.count, made.real) == (5, True)
 
 
@@ -49,7 +49,7 @@ def test_a_plan_says_what_stream_it_was_measured_on_without_password_or_token(
         threading.Thread(target=server.serve_forever, daemon=True).start()
         host = f"127.0.0.1:{server.server_address[1]}"
         address = f"http://user:s3cret@{host}/live.avi?token=abc"
-        made = material(tmp_path, (address,), None, (64, 64), INPUTS)
+        made = material(tmp_path, (address,), None, True, INPUTS)
         server.shutdown()
     assert (made.count, made.origin) == (12, f"http://{host}/live.avi")
 
@@ -59,5 +59,5 @@ def test_a_users_metric_shows_no_frames_so_they_are_made_up(
 ) -> None:
     (tmp_path / "users_metric.py").write_text("def metric(model, progress):\n    return {'a': 1}\n")
     monkeypatch.chdir(tmp_path)
-    made = material(tmp_path, (), "users_metric:metric", None, INPUTS)
+    made = material(tmp_path, (), "users_metric:metric", False, INPUTS)
     assert (made.count, made.real) == (4, False)

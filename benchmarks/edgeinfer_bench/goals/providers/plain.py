@@ -61,7 +61,7 @@ class _Pair:
         self.plain, self.ours = Remote(Child(_PLAIN)), Remote(Child(_TUNED))
         stack.callback(self.plain.close)
         stack.callback(self.ours.close)
-        given = material(folder, TuneOptions(source=item.source).sources, None, None, ())
+        given = material(folder, TuneOptions(source=item.source).sources, None, False, ())
         self.plain.ask({"do": "open", "path": str(item.path)}, _OPEN_S)
         self.opened = self.ours.ask(
             {

@@ -107,7 +107,7 @@ class Arena:
                 TensorSpec(item["name"], item["dtype"], tuple(item["shape"]))
                 for item in told["fed_inputs"]
             )
-            given = material(frames, asked.sources, None, told["size_wh"], inputs)
+            given = material(frames, asked.sources, None, told["takes_pictures"], inputs)
             judge = Judge(opened[0], given, self._folder, asked)
             judge.answer_reference()
         return judge
