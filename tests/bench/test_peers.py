@@ -54,6 +54,14 @@ def test_the_plain_session_runs_the_unmodified_model(tmp_path: Path) -> None:
     assert output.shape == (1, 4) and output.any()
 
 
+def test_the_plain_session_prepares_a_picture_as_a_script_would(tmp_path: Path) -> None:
+    path = written(tmp_path, "g (float[1, 3, 2, 2] x) => (float[1, 3, 2, 2] y) { y = Abs(x) }")
+    picture = np.empty((8, 8, 3), np.uint8)
+    picture[:] = (51, 102, 255)
+    (output,) = PlainSession(path, 1).run_picture(picture)
+    np.testing.assert_allclose(output[0, :, 1, 1], (1, 0.4, 0.2), rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     "text",
     [

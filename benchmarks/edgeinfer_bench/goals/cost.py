@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -32,11 +32,14 @@ class _Cost:
     Attributes:
         latencies: of our frames, block medians in ns.
         alone: of `InferenceSession.run`, likewise; the block at one position came next to ours.
+        by_hand: likewise, of a script that resizes and converts the picture, runs the model and
+            reads nothing out of the outputs.
         stages: ns of every frame, by stage.
     """
 
     latencies: list[int]
     alone: list[int]
+    by_hand: list[int]
     stages: Mapping[str, list[int]]
 
     @property
@@ -44,14 +47,16 @@ class _Cost:
         return difference(self.alone, self.latencies)
 
     def told(self) -> str:
-        added = self.added
+        added, script = self.added, difference(self.alone, self.by_hand)
         stages = ", ".join(
             f"{stage} {format_ns(median(kept))}" for stage, kept in self.stages.items()
         )
         return (
             f"{format_ns(added.ns)} added, 95% interval {format_ns(added.low)} to "
             f"{format_ns(added.high)}; {format_ns(median(self.latencies))} against "
-            f"{format_ns(median(self.alone))} of InferenceSession.run; {stages}; "
+            f"{format_ns(median(self.alone))} of InferenceSession.run; {stages}; a script that "
+            f"prepares the picture by hand adds {format_ns(script.ns)}, {format_ns(script.low)} to "
+            f"{format_ns(script.high)}, without postprocessing; "
             f"{len(self.alone)} rounds of {_BLOCK} frames"
         )
 
@@ -111,7 +116,11 @@ def _goal(
             **{f"preprocessing {where}": cost.told() for where, cost in costs.items()},
         },
         data={
-            where: {"latency_ns": cost.latencies, "plain_ns": cost.alone}
+            where: {
+                "latency_ns": cost.latencies,
+                "plain_ns": cost.alone,
+                "by_hand_ns": cost.by_hand,
+            }
             for where, cost in costs.items()
         },
     )
@@ -126,6 +135,7 @@ def _cost(path: Path, threads: int, where: str, count: int) -> _Cost:
     stages: dict[str, list[int]] = {"preprocess": [], "inference": [], "postprocess": []}
     latencies: list[int] = []
     alone: list[int] = []
+    by_hand: list[int] = []
     with open_model(
         path, LoadOptions("cpu", threads=threads, preprocess=where, use_plan=False)
     ) as model:
@@ -140,14 +150,19 @@ def _cost(path: Path, threads: int, where: str, count: int) -> _Cost:
                     kept.append(result.stages_ns[stage])
             latencies.append(round(median(taken)))
 
-        def raw() -> None:
+        def timed(run: Callable[[], object], kept: list[int]) -> None:
             sleep(_SETTLE_S)
             taken = []
             for _ in range(_BLOCK):
                 began = now_ns()
-                plain.run()
+                run()
                 taken.append(now_ns() - began)
-            alone.append(round(median(taken)))
+            kept.append(round(median(taken)))
 
-        interleave({"edgeinfer": frames, "plain": raw}, rounds=count, warmup=2)
-    return _Cost(latencies[-count:], alone[-count:], stages)
+        turns = {
+            "edgeinfer": frames,
+            "plain": lambda: timed(plain.run, alone),
+            "script": lambda: timed(lambda: plain.run_picture(picture), by_hand),
+        }
+        interleave(turns, rounds=count, warmup=2)
+    return _Cost(latencies[-count:], alone[-count:], by_hand[-count:], stages)
