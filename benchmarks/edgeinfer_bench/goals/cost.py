@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from time import sleep
+from typing import cast
 
+from edgeinfer.frames import Array
 from edgeinfer.measure import Difference, difference, interleave
 from edgeinfer.model import LoadOptions, open_model
 from edgeinfer.plan import PREPROCESS
@@ -131,7 +133,7 @@ def _cost(path: Path, threads: int, where: str, count: int) -> _Cost:
     plain = PlainSession(path, threads)
     plain.run()  # Its memory is there now, and stays as ONNX Runtime alone would have it.
     # One picture again and again: in a pipeline the decoder has just written it.
-    picture = next(open_source(_FRAME)).data
+    picture = cast(Array, next(open_source(_FRAME)).data)
     stages: dict[str, list[int]] = {"preprocess": [], "inference": [], "postprocess": []}
     latencies: list[int] = []
     alone: list[int] = []

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
 
-from edgeinfer.measure import interleave
+from edgeinfer.measure import difference, interleave
+from edgeinfer.timing import format_ns
 from edgeinfer_bench.goals.context import Context, fresh
 from edgeinfer_bench.goals.goal import Goal
 
@@ -40,7 +41,7 @@ command()
 
 
 def start_up(context: Context) -> list[Goal]:
-    """Differences between medians of fresh processes that take turns."""
+    """Middle differences between fresh processes that take turns."""
     with tempfile.TemporaryDirectory(dir=context.folder) as name:
         folder = Path(name)
         return [_import_cost(context, folder), *_load_cost(context, folder), _help(context, folder)]
@@ -49,7 +50,7 @@ def start_up(context: Context) -> list[Goal]:
 def _processes(
     context: Context, alternatives: Mapping[str, Callable[[], None]]
 ) -> Mapping[str, tuple[int, ...]]:
-    return interleave(alternatives, rounds=context.rounds(15, 7), warmup=2)
+    return interleave(alternatives, rounds=context.rounds(31, 15), warmup=2)
 
 
 def _runs(folder: Path, *arguments: str) -> Callable[[], None]:
@@ -62,11 +63,12 @@ def _runs(folder: Path, *arguments: str) -> Callable[[], None]:
 def _difference(
     name: str, samples: Mapping[str, tuple[int, ...]], ours: str, base: str, bound_ms: float
 ) -> Goal:
-    middle = {key: median(taken) / 1e6 for key, taken in samples.items()}
-    detail = {key: f"{value:.1f} ms" for key, value in middle.items()}
+    added = difference(samples[base], samples[ours])
+    detail = {"95% interval": f"{format_ns(added.low)} to {format_ns(added.high)}"}
+    detail |= {key: format_ns(median(taken)) for key, taken in samples.items()}
     detail["processes each"] = str(len(samples[ours]))
     data = {key: list(taken) for key, taken in samples.items()}
-    return Goal(name, middle[ours] - middle[base], bound_ms, "ms", detail=detail, data=data)
+    return Goal(name, added.ns / 1e6, bound_ms, "ms", detail=detail, data=data)
 
 
 def _import_cost(context: Context, folder: Path) -> Goal:
