@@ -31,8 +31,7 @@ def main() -> None:
     os.set_inheritable(folder, True)
     arguments = sys.argv[2:]
     if arguments[0] == "--memory-limit":
-        bound = int(arguments[1])
-        resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
+        _limit_memory(int(arguments[1]))
         arguments = arguments[2:]
     if arguments[0] == "--not-on":
         others = os.sched_getaffinity(0) - {int(arguments[1])}
@@ -56,6 +55,13 @@ def main() -> None:
         import runpy
 
         runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+
+
+def _limit_memory(bound: int) -> None:
+    """Bound the address space; a limit that this box sets already (``ulimit -v``) may be lower."""
+    there = resource.getrlimit(resource.RLIMIT_AS)
+    bound = min(bound, *(limit if limit != resource.RLIM_INFINITY else bound for limit in there))
+    resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
 
 
 def _become(python: str, arguments: list[str]) -> None:

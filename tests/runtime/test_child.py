@@ -132,3 +132,18 @@ def test_folders_of_the_dead_are_collected_and_those_of_the_living_are_not(
     assert not left.exists() and young.exists() and other.exists() and living.exists()
     child.close()
     assert not living.exists()
+
+
+@pytest.mark.parametrize(("theirs", "bound"), [(1 << 33, 1 << 33), (1 << 35, 1 << 34)])
+def test_a_lower_limit_of_the_box_holds_in_children_too(
+    theirs: int, bound: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "limits.py"
+    path.write_text("import resource; print(resource.getrlimit(resource.RLIMIT_AS))")
+    parent = (
+        f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({theirs}, {theirs}))\n"
+        f"from edgeinfer.child import Child\n"
+        f"print(Child({str(path)!r}, memory_bytes={1 << 34}).wait(60).stdout.decode())"
+    )
+    told = subprocess.run([sys.executable, "-c", parent], capture_output=True, text=True)
+    assert told.stdout.split() == [f"({bound},", f"{bound})"]
