@@ -11,11 +11,14 @@ from typing import Any, Protocol
 from edgeinfer.frames import Array
 from edgeinfer.sources import messages
 from edgeinfer.sources.slots import CannotDecode
+from edgeinfer.timing import now_ns
 
 POS_MSEC, FPS, FRAME_COUNT = 0, 5, 7  # cv2.CAP_PROP_*
 # Where FFmpeg 8 refuses to convert a frame, OpenCV hands on what its memory held before, as a
 # frame like any other. Nothing tells but this line of FFmpeg's.
 _REFUSED = b"Cannot convert interlaced"
+# So often in a row FFmpeg says nothing at the end only, and of one damaged packet in a hundred.
+_SILENT = 8
 
 
 class Capture(Protocol):
@@ -24,6 +27,13 @@ class Capture(Protocol):
     def grab(self) -> bool: ...
     def retrieve(self, image: Array | None = None, /) -> tuple[bool, Array | None]: ...
     def get(self, prop: int, /) -> float: ...
+
+
+class Said(Protocol):
+    """What is used of `StandardError`."""
+
+    def said(self) -> bytes: ...
+    def drop(self) -> None: ...
 
 
 class StandardError:
@@ -43,43 +53,65 @@ class StandardError:
         os.ftruncate(self._fd, 0)
         return text
 
+    def drop(self) -> None:
+        """Let what is printed from now on go nowhere, where nobody will ask for it."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+
 
 class Watched:
-    """A capture that is replaced where it cannot convert a frame.
+    """FFmpeg through OpenCV: passes over what is damaged, is replaced where it cannot convert.
+
+    OpenCV says the same of a packet that cannot be decoded and of the end, where it can be asked
+    as often as one likes; FFmpeg complains of nearly every damaged packet, and never of the end.
 
     Args:
         capture: OpenCV's.
-        said: what was printed to standard error since it was last called.
+        standard_error: what FFmpeg says.
         other: opens the same video anew, by other means.
-        live: whether what is gone cannot be decoded again.
+        lost: told how many frames in a row could not be decoded, once another one could.
+        patience_ns: after which a stream is given up whose every packet is damaged, and what is
+            gone cannot be decoded again; None for a file.
     """
 
     def __init__(
         self,
         capture: Capture,
-        said: Callable[[], bytes],
+        standard_error: Said,
         other: Callable[[], Capture],
-        live: bool,
+        lost: Callable[[int], None],
+        patience_ns: int | None,
     ) -> None:
         self._capture = capture
-        self._said = said
+        self._standard_error = standard_error
         self._other = other
-        self._live = live
+        self._lost = lost
+        self._patience_ns = patience_ns
         self._grabbed = 0
         self._replaced = False
 
     def grab(self) -> bool:
-        good = self._capture.grab()
-        self._grabbed += good
-        return good
+        began, damaged, silent = now_ns(), 0, 0
+        while not self._capture.grab():
+            late = self._patience_ns is not None and now_ns() - began >= self._patience_ns
+            silent = 0 if self._standard_error.said() else silent + 1
+            if late or silent == _SILENT:
+                return False
+            damaged += 1
+        if damaged:
+            self._lost(damaged)
+        self._grabbed += 1
+        return True
 
     def retrieve(self, image: Array | None = None, /) -> tuple[bool, Array | None]:
         found = self._capture.retrieve(image)
-        if self._replaced or _REFUSED not in self._said():
+        if self._replaced or _REFUSED not in self._standard_error.said():
             return found
         self._replaced = True
         self._capture = self._other()
-        for _ in range(1 if self._live else self._grabbed):
+        self._standard_error.drop()
+        for _ in range(1 if self._patience_ns is not None else self._grabbed):
             if not self._capture.grab():
                 return False, None
         return self._capture.retrieve(image)
@@ -95,17 +127,21 @@ class AvCapture:
         target: a path or an address.
         threads: that decode.
         timeout_s: after which a stream is given up; None for files.
+        lost: told how many packets more could not be decoded.
 
     Raises:
         CannotDecode: if PyAV is not installed, or cannot open it.
     """
 
-    def __init__(self, target: str, threads: int, timeout_s: float | None) -> None:
+    def __init__(
+        self, target: str, threads: int, timeout_s: float | None, lost: Callable[[int], None]
+    ) -> None:
         try:
             import av
         except ImportError as error:
             raise CannotDecode(messages.INTERLACED) from error
         self._av: Any = av
+        self._lost = lost
         try:
             self._container: Any = av.open(target, timeout=timeout_s)
             self._stream: Any = self._container.streams.video[0]
@@ -122,10 +158,11 @@ class AvCapture:
                 yield from self._pictures(packet)
 
     def _pictures(self, packet: Any) -> list[Any]:
-        """What is in a packet; one that is damaged is passed over, as OpenCV does."""
+        """What is in a packet; one that is damaged is passed over."""
         try:
             pictures: list[Any] = packet.decode()
         except self._av.error.InvalidDataError:
+            self._lost(1)
             return []
         return pictures
 
@@ -162,7 +199,12 @@ class AvCapture:
 
 
 def open_capture(
-    kind: str, target: str, threads: int, timeout_ms: int, said: Callable[[], bytes]
+    kind: str,
+    target: str,
+    threads: int,
+    timeout_ms: int,
+    standard_error: StandardError,
+    lost: Callable[[int], None],
 ) -> Capture:
     """Open a file, a stream, a camera or a GStreamer pipeline.
 
@@ -171,7 +213,8 @@ def open_capture(
         target: path, address, number or pipeline.
         threads: that decode.
         timeout_ms: after which a stream is given up.
-        said: what was printed to standard error since it was last called.
+        standard_error: what FFmpeg says.
+        lost: told how many frames more could not be decoded.
 
     Raises:
         CannotDecode: if it cannot be opened, or OpenCV was built without what it needs.
@@ -203,7 +246,12 @@ def open_capture(
         raise CannotDecode(messages.NOT_OPENED)
     opened: Capture = capture
     if not ffmpeg:
+        standard_error.drop()  # a camera may complain of every frame, for a year
         return opened
     live = kind == "url"
-    patience_s = timeout_ms / 1000 if live else None
-    return Watched(opened, said, lambda: AvCapture(target, threads, patience_s), live)
+
+    def other() -> AvCapture:
+        return AvCapture(target, threads, timeout_ms / 1000 if live else None, lost)
+
+    patience_ns = timeout_ms * 1_000_000 if live else None
+    return Watched(opened, standard_error, other, lost, patience_ns)

@@ -193,13 +193,16 @@ def main(arguments: list[str]) -> None:
     def send(record: bytes) -> None:
         os.write(out, record)
 
+    def lost(count: int) -> None:
+        send(messages.pack(messages.LOST, count))
+
     reason, text = 0, ""
     try:
         import cv2  # noqa: F401  (its errors still go to the parent's pipe)
 
-        said = StandardError().said
+        standard_error = StandardError()
         _end_with_parent()
-        capture = open_capture(kind, target, int(threads), int(timeout_ms), said)
+        capture = open_capture(kind, target, int(threads), int(timeout_ms), standard_error, lost)
         patience_ns = int(timeout_ms) * 1_000_000 if kind == "url" else None
         slots = Slots(int(fd), send, _returned_slots)
         Decoder(capture, slots, send, int(stride), patience_ns).run()

@@ -19,6 +19,7 @@ FRAME = 3  # slot, index, media time in ns or -1, ready in ns, decode in ns, hei
 ALIVE = 4  # nothing: skipping frames takes long
 END = 5  # frames decoded in all
 TEXT = 6  # bytes that follow, reason (below)
+LOST = 7  # frames more that could not be decoded
 
 # Reasons of TEXT.
 NOT_OPENED = 1

@@ -88,6 +88,7 @@ class Video:
         self._info: SourceInfo | None = None
         self._claimed = -1
         self._notes: tuple[str, ...] = ()
+        self._lost = 0
         self._failure: str | None = None
         self._told = False
         self._over = False
@@ -111,7 +112,10 @@ class Video:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return self._notes
+        if not self._lost:
+            return self._notes
+        damaged = f"{self._what.name}: frames that were damaged and passed over: {self._lost}."
+        return (*self._notes, damaged)
 
     def __iter__(self) -> Iterator[Frame]:
         return self
@@ -160,6 +164,8 @@ class Video:
                 return self._frame(values)
             elif record.kind == messages.END:
                 self._ended(values[0])
+            elif record.kind == messages.LOST:
+                self._lost += values[0]
             elif record.kind == messages.TEXT:
                 self._fail(self._why_refused(values[1], record.text))
             elif record.kind != messages.ALIVE:

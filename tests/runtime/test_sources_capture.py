@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -64,10 +68,23 @@ class Counting:
         return float(prop)
 
 
+class Saying:
+    """A standard error that says one thing after the other, then nothing."""
+
+    def __init__(self, *texts: bytes) -> None:
+        self.texts = iter(texts)
+
+    def said(self) -> bytes:
+        return next(self.texts, b"")
+
+    def drop(self) -> None:
+        self.texts = iter(())
+
+
 @pytest.mark.parametrize(("live", "then"), [(False, [2, 3, 4, 5]), (True, [0, 1, 2, 3, 4, 5])])
 def test_another_decoder_goes_on_where_the_first_could_not(live: bool, then: list[int]) -> None:
-    said = iter([b"", b"something else", b"[sws] Cannot convert interlaced to progressive frames"])
-    capture = Watched(Counting(), lambda: next(said), Counting, live)
+    said = Saying(b"", b"something else", b"[sws] Cannot convert interlaced to progressive frames")
+    capture = Watched(Counting(), said, Counting, print, 10**12 if live else None)
     given = []
     while capture.grab():
         good, picture = capture.retrieve()
@@ -83,7 +100,8 @@ def test_a_packet_that_is_damaged_is_passed_over(interlaced: Path, tmp_path: Pat
         data[at] ^= 0x5A
     damaged = tmp_path / "damaged.mpg"
     damaged.write_bytes(data)
-    capture = AvCapture(str(damaged), 1, None)
+    lost: list[int] = []
+    capture = AvCapture(str(damaged), 1, None, lost.append)
     count = 0
     while capture.grab():
         _, picture = capture.retrieve()
@@ -91,3 +109,50 @@ def test_a_packet_that_is_damaged_is_passed_over(interlaced: Path, tmp_path: Pat
         assert picture.shape == (64, 96, 3)
         count += 1
     assert count >= 1
+    assert count + sum(lost) <= len(LEVELS)
+
+
+def test_frames_after_a_damaged_one_are_given_and_the_lost_one_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "clip.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25, options={"strict": "unofficial"})
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuvj420p"
+        for number in range(8):
+            picture = np.full((64, 96, 3), 20 + 20 * number, np.uint8)
+            data = cv2.imencode(".jpg", picture)[1].tobytes()
+            packet = av.Packet(b"nothing of a picture" if number in (0, 3, 4) else data)
+            packet.stream, packet.pts, packet.dts = stream, number, number
+            packet.time_base = Fraction(1, 25)
+            container.mux(packet)
+    source = open_source(path)
+    given = [round(float(frame.data.mean()) / 20) - 1 for frame in source]
+    assert given == [1, 2, 5, 6, 7]
+    assert any("passed over: 3" in note for note in source.notes)
+
+
+class Damaged(Counting):
+    """A capture none of whose packets can be decoded."""
+
+    def grab(self) -> bool:
+        return False
+
+
+def test_a_stream_of_nothing_but_damage_is_given_up() -> None:
+    said = Saying(*[b"invalid data"] * 100_000)
+    capture = Watched(Damaged(), said, Damaged, print, 1_000_000)
+    assert not capture.grab()
+    assert said.said()  # not because there was nothing more to say
+
+
+def test_what_a_camera_complains_of_is_kept_nowhere() -> None:
+    code = (
+        "import os\n"
+        "from edgeinfer.sources.capture import StandardError\n"
+        "error = StandardError()\n"
+        "os.write(2, b'Corrupt JPEG data')\n"
+        "assert error.said() == b'Corrupt JPEG data'\n"
+        "error.drop()\n"
+        "os.write(2, b'Corrupt JPEG data')\n"
+        "assert error.said() == b''\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
