@@ -8,6 +8,7 @@ child outlives this process.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import functools
 import os
@@ -20,6 +21,8 @@ import time
 import weakref
 
 from edgeinfer import environment as defaults
+from edgeinfer import scratch
+from edgeinfer.errors import EdgeInferError
 from edgeinfer.records import dataclass
 
 # Neither `typing` nor `pathlib`: see `providers/headstart`.
@@ -33,6 +36,12 @@ _IMPORT_ROOTS = (os.path.dirname(_HERE),)
 _PREFIX = "edgeinfer-child-"
 # No child takes that long to lay its hand on its folder.
 _YOUNG_S = 60.0
+_REMEDIES = {
+    errno.EAGAIN: "allow more processes (ulimit -u, TasksMax= of systemd, docker --pids-limit)",
+    errno.EMFILE: "allow more open files (ulimit -n)",
+    errno.ENFILE: "allow more open files (sysctl fs.file-max)",
+    errno.ENOMEM: "make memory free, or allow more of it (ulimit -v)",
+}
 # Run as a file it would be compiled every time.
 _MAIN = (
     f"from importlib.machinery import SourceFileLoader as Loader; "
@@ -75,6 +84,9 @@ class Child:
             machines may put a new process beside its parent, where each waits for the other.
         python: another interpreter that runs it, with its own packages only: nothing of this
             process's is imported there.
+
+    Raises:
+        EdgeInferError: where the box allows no further process, or no folder for it.
     """
 
     def __init__(
@@ -89,7 +101,7 @@ class Child:
         aside: bool = False,
         python: Path | None = None,
     ) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix=_PREFIX)
+        self._folder = scratch.folder(_PREFIX)
         inherited = os.environ.get("PYTHONPATH")
         variables = {
             **defaults.VARIABLES,
@@ -108,7 +120,11 @@ class Child:
         flags = ["-I", "-S"] if bare else []
         if sys.dont_write_bytecode:
             flags.append("-B")
-        theirs, ours = os.pipe()
+        try:
+            theirs, ours = os.pipe()
+        except OSError as error:
+            self._folder.cleanup()
+            raise _refused(error) from error
         # Closed at the latest when nobody holds this object any more: Ctrl-C may come before
         # anybody does, or before the process has a name here.
         self._lifeline = weakref.finalize(self, os.close, ours)
@@ -124,9 +140,11 @@ class Child:
                 # A group of its own, which dies as one; the terminal's Ctrl-C does not reach it.
                 start_new_session=True,
             )
-        except BaseException:
+        except BaseException as error:
             self._lifeline()
             self._folder.cleanup()
+            if isinstance(error, OSError):
+                raise _refused(error) from error
             raise
         finally:
             os.close(theirs)
@@ -178,6 +196,11 @@ class Child:
         self._lifeline()
         self._folder.cleanup()
         collect_leftovers()
+
+
+def _refused(error: OSError) -> EdgeInferError:
+    remedy = _REMEDIES.get(error.errno or 0, "'edgeinfer doctor' looks for what is wrong")
+    return EdgeInferError(f"No child process can be started: {error.strerror}; {remedy}.")
 
 
 @functools.cache

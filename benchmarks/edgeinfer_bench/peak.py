@@ -8,7 +8,6 @@ It is what the provider's own best kernels reach, not what a data sheet promises
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeinfer import scratch
 from edgeinfer.artifact import open_model_file
 from edgeinfer.errors import EdgeInferError
 from edgeinfer.files import write_bytes
@@ -80,7 +80,7 @@ def _best(options: LoadOptions, kind: str, make: Callable[[int], bytes]) -> floa
 
 def _fastest(options: LoadOptions, kind: str, graph: bytes) -> int | None:
     """Nanoseconds of the fastest run; None where the provider does not compute it so."""
-    with tempfile.TemporaryDirectory(prefix="edgeinfer-peak-") as folder:
+    with scratch.folder("edgeinfer-peak-") as folder:
         path = Path(folder) / "peak.onnx"
         write_bytes(path, graph)
         # No stranger made it; a child would run it once, beside this process.

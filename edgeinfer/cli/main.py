@@ -76,6 +76,10 @@ class LazyGroup(click.Group):
 
 # What is wrong with a disk or a name, and with nothing of ours.
 _OUTSIDE = (errno.ENAMETOOLONG, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+_NO_THREAD = (
+    "this box allows no further thread: allow more (ulimit -u, TasksMax= of systemd, docker "
+    "--pids-limit), or more memory (ulimit -v)."
+)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -116,6 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         drop_stdout()
         return 0
     except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            return _say("too many files are open: allow more (ulimit -n).", 1)
         if error.errno not in _OUTSIDE:
             return _bug()
         if error.filename is None and sys.stdout is not None:
@@ -123,6 +129,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _say(f"{error.filename or 'what was to be printed'}: {error.strerror}.", 1)
     except MemoryError:
         return _say("out of memory: give a smaller --input-shape or fewer --lanes.", 1)
+    except RuntimeError as error:
+        return _say(_NO_THREAD, 1) if str(error) == "can't start new thread" else _bug()
     except Exception:
         return _bug()
 

@@ -26,6 +26,7 @@ from edgeinfer.doctor import (
 )
 from edgeinfer.doctor.box import Box
 from edgeinfer.doctor.finding import Finding, warn
+from edgeinfer.errors import EdgeInferError
 
 __all__ = ["CHECKS", "Box", "Finding", "examine"]
 
@@ -72,6 +73,8 @@ def examine(
         begun(done)
         try:
             findings += check(box)
+        except EdgeInferError as error:
+            findings.append(warn(name, "this check could not run", str(error)))
         except Exception as error:
             findings.append(
                 warn(

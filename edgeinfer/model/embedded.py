@@ -6,7 +6,7 @@ import atexit
 import dataclasses
 from pathlib import Path
 
-from edgeinfer import compiled
+from edgeinfer import compiled, scratch
 from edgeinfer.artifact import ModelFile, read_graph
 from edgeinfer.errors import SpecError
 from edgeinfer.preprocess.planes import spec_of_bytes
@@ -56,9 +56,7 @@ def _embed(file: ModelFile, picture: InputSpec, path: Path) -> None:
 
 def _without_cache(file: ModelFile, picture: InputSpec) -> Path:
     """A file for this process only, where the cache refuses; it ends with the process."""
-    import tempfile
-
-    folder = tempfile.TemporaryDirectory(prefix="edgeinfer-")
+    folder = scratch.folder("edgeinfer-")
     atexit.register(folder.cleanup)
     path = Path(folder.name) / _NAME
     _embed(file, picture, path)

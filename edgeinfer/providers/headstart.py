@@ -11,6 +11,7 @@ import os
 import stat
 
 from edgeinfer import cache, hashes
+from edgeinfer.errors import EdgeInferError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class HeadStart:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._child: Child | None = None
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, EdgeInferError):
             status = os.stat(path)
             if stat.S_ISREG(status.st_mode) and status.st_size and _is_new(status):
                 self._child = start(path, status.st_size)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeinfer import scratch
 from edgeinfer.errors import ProviderError
 from edgeinfer.results import Placement
 from edgeinfer.spec import TensorSpec
@@ -55,12 +56,10 @@ def ask(ort: Any, settings: Any) -> None:
     if has_record(ort):
         settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     else:
-        import tempfile
-
         settings.enable_profiling = True
         # ONNX Runtime adds the second to the name, and no more.
         name = f"edgeinfer-placement-{os.getpid()}-{os.urandom(4).hex()}"
-        settings.profile_file_prefix = os.path.join(tempfile.gettempdir(), name)
+        settings.profile_file_prefix = os.path.join(scratch.place(), name)
 
 
 def count(

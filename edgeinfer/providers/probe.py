@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from edgeinfer import scratch
 from edgeinfer.child import Child
 from edgeinfer.errors import EdgeInferError, MissingPackageError
 from edgeinfer.machine import usable_cpus
@@ -132,7 +132,7 @@ def _why_wrong(name: str) -> str | None:
     import numpy as np
     import onnx.parser
 
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch.folder("edgeinfer-probe-") as folder:
         path = Path(folder) / "probe.onnx"
         path.write_bytes(onnx.parser.parse_model(_TINY).SerializeToString())
         engine = PROVIDERS[name].open(Opening(path, threads=1))

@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+from edgeinfer import scratch
 from edgeinfer.errors import ProviderError
 from edgeinfer.providers.base import Opening
 from edgeinfer.records import dataclass
@@ -148,9 +149,7 @@ def recorded(packed: bool = True) -> Iterator[Recording]:
         packed: False opens them so that the shapes of constants are told, too, which ONNX Runtime
             drops where a node packs a constant at opening; nodes are then slower.
     """
-    import tempfile  # opening a model does without
-
-    with tempfile.TemporaryDirectory(prefix="edgeinfer-profile-") as folder:
+    with scratch.folder("edgeinfer-profile-") as folder:
         recording = Recording(Path(folder), packed)
         token = _current.set(recording)
         try:

@@ -210,6 +210,8 @@ def main(arguments: list[str]) -> None:
         reason, text = error.reason, str(error)
     except BrokenPipeError:
         _end()
+    except (MemoryError, OSError, RuntimeError) as error:
+        reason, text = messages.REFUSED, str(error) or type(error).__name__
     except Exception as error:
         reason, text = messages.FAILED, f"{type(error).__name__}: {error}"
     if reason:

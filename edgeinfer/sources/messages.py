@@ -29,6 +29,7 @@ TOO_LARGE = 4
 FAILED = 5
 INTERLACED = 6
 STALLED = 7
+REFUSED = 8  # not by the video: by the box, which gives no memory, thread or file
 
 # A slot's number is one byte and is never used again for other memory.
 MAX_SLOT_NUMBERS = 256

@@ -230,6 +230,11 @@ class Video:
             )
         if reason == messages.STALLED:
             return self._silent(text)
+        if reason == messages.REFUSED:
+            return (
+                f"{name} cannot be decoded here: {text}. Make memory free, or allow more memory, "
+                f"processes and files (ulimit -a, the limits of the container or of systemd)."
+            )
         if reason == messages.INTERLACED:
             return (
                 f"{name} holds interlaced frames, which this OpenCV cannot convert. Install PyAV, "

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+from edgeinfer import scratch
 from edgeinfer.errors import EdgeInferError
 from edgeinfer.machine import memory_limit, read
 from edgeinfer.machine.energy import energy_nj
@@ -90,9 +90,7 @@ class Search:
                 candidate is left.
         """
         with ExitStack() as stack:
-            folder = Path(
-                stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeinfer-tune-"))
-            )
+            folder = Path(stack.enter_context(scratch.folder("edgeinfer-tune-")))
             stack.callback(self._close)
             reference = self._with_hint(folder)
             left = self._explore(self._space.coarse())

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from edgeinfer.child import Child, collect_leftovers
+from edgeinfer.errors import EdgeInferError
 
 # A child of a child of a child ..., the last of which holds on to the interpreter's lock.
 NESTED = """
@@ -147,3 +148,26 @@ def test_a_lower_limit_of_the_box_holds_in_children_too(
     )
     told = subprocess.run([sys.executable, "-c", parent], capture_output=True, text=True)
     assert told.stdout.split() == [f"({bound},", f"{bound})"]
+
+
+def test_a_box_without_room_for_temporary_files_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with pytest.raises(EdgeInferError, match="missing.* TMPDIR"):
+        Child("this")
+
+
+def test_a_box_that_allows_no_more_files_says_what_to_do(tmp_path: Path) -> None:
+    code = (
+        "import os, resource, tempfile\n"
+        "from edgeinfer.child import Child\n"
+        f"tempfile.tempdir = {str(tmp_path)!r}\n"
+        "free = os.open('/dev/null', os.O_RDONLY)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (free + 5, free + 5))\n"
+        "Child('this')\n"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "No child process can be started" in told.stderr
+    assert "ulimit -n" in told.stderr
+    assert not list(tmp_path.iterdir())

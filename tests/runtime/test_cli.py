@@ -544,3 +544,16 @@ def test_an_output_holds_what_is_asked_for(
     assert cli.main([*run, str(tmp_path / "one.mp4"), "--stride", "30"]) == 0
     assert cv2.VideoCapture(str(tmp_path / "one.mp4")).read()[0]
     assert cli.main([*run, str(tmp_path / "many.jpg")]) == 2
+
+
+# No box has room for such a stack, so that no thread can start.
+_NO_THREADS = "import threading; threading.stack_size(1 << 46); "
+
+
+def test_a_box_that_allows_no_thread_is_no_bug(brightness_model: Path) -> None:
+    code = f"{_NO_THREADS}from edgeinfer.cli.main import main; raise SystemExit(main())"
+    arguments = ["run", str(brightness_model), "synthetic:32x32"]
+    told = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert told.returncode == 1
+    assert "no further thread" in told.stderr
+    assert "Traceback" not in told.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from edgeinfer.doctor import (
     Box,
     Finding,
     clock,
+    examine,
     hardware,
     heat,
+    imports,
     interpreter,
     jetson,
     libraries,
@@ -378,3 +381,13 @@ def test_versions_are_decoded() -> None:
 
 def test_this_interpreter_is_good_enough(tmp_path: Path) -> None:
     assert one(interpreter.check(box(tmp_path, {})), "python").verdict == "ok"
+
+
+def test_a_check_that_can_start_no_child_says_why(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    found = one(examine(box(tmp_path, {}), {"packages": imports.check}), "packages")
+    assert found.verdict == "warn"
+    assert found.remedy is not None
+    assert "TMPDIR" in found.remedy

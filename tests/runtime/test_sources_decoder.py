@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -230,3 +232,15 @@ def test_a_stream_that_waits_in_vain_is_no_stream_that_ended(pair: Pair) -> None
     assert caught.value.reason == messages.STALLED
     assert messages.END not in pair.kinds()
     assert len(pair.of(messages.FRAME)) == 2
+
+
+def test_a_box_that_allows_no_thread_is_not_the_videos_fault() -> None:
+    code = (
+        "import threading; threading.stack_size(1 << 46)\n"
+        "from edgeinfer.sources.decoder import main\n"
+        "main(['0', 'file', 'clip.mp4', '1', '1', '1000'])\n"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True).stdout
+    kind, values = messages.unpack(told[: messages.RECORD_BYTES])
+    assert (kind, values[1]) == (messages.TEXT, messages.REFUSED)
+    assert b"thread" in told[messages.RECORD_BYTES :]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgeinfer import scratch
 from edgeinfer.errors import EdgeInferError, UsageError
 from edgeinfer.timing import now_ns
 from edgeinfer_bench.api import Cell
@@ -186,7 +187,7 @@ def gather(names: Sequence[str], cell: Cell, source: str | None, options: BenchO
     peers = [PeerProcess(name, Path(python) if python else None) for name, _, python in asked]
     host = Hosted(Job(cell.path, source, cell.options))
     with contextlib.ExitStack() as stack:
-        folder = tempfile.TemporaryDirectory(prefix="edgeinfer-peers-")
+        folder = scratch.folder("edgeinfer-peers-")
         stack.enter_context(folder)
         contestants, notes = [], []
         with contextlib.closing(host):

@@ -22,6 +22,7 @@ from pathlib import Path
 from edgeinfer.errors import SinkError
 from edgeinfer.files import TEMP_PREFIX, check_writable, sync_folder
 from edgeinfer.golden import golden_path
+from edgeinfer.scratch import place
 
 # Where each lies and where it goes; the one that decides last: of a model its graph.
 Files = Sequence[tuple[Path, Path]]
@@ -53,27 +54,27 @@ def scratch(output: Path) -> Iterator[Path]:
     Raises:
         SinkError: if a disk is full meanwhile.
     """
-    with room_for(output), _folder(Path(tempfile.gettempdir()), SCRATCH_PREFIX) as inside:
+    with room_for(output), _folder(Path(place()), SCRATCH_PREFIX) as inside:
         yield inside
 
 
 @contextlib.contextmanager
 def throwaway() -> Iterator[Path]:
     """An empty folder among the temporary ones, for one step."""
-    with _folder(Path(tempfile.gettempdir()), SCRATCH_PREFIX) as inside:
+    with _folder(Path(place()), SCRATCH_PREFIX) as inside:
         yield inside
 
 
 @contextlib.contextmanager
-def _folder(place: Path, prefix: str) -> Iterator[Path]:
-    collect(place, prefix)
+def _folder(where: Path, prefix: str) -> Iterator[Path]:
+    collect(where, prefix)
     try:
-        unlocked = Path(tempfile.mkdtemp(prefix=prefix, suffix=_UNLOCKED, dir=place))
+        unlocked = Path(tempfile.mkdtemp(prefix=prefix, suffix=_UNLOCKED, dir=where))
     except OSError as error:
         if error.errno in _NO_ROOM:
             raise
         raise SinkError(
-            f"Nothing can be written in {place}: {error.strerror or error}. Choose another place."
+            f"Nothing can be written in {where}: {error.strerror or error}. Choose another place."
         ) from error
     handle = os.open(unlocked, os.O_RDONLY)
     inside = unlocked.with_name(unlocked.name.removesuffix(_UNLOCKED))
@@ -102,7 +103,7 @@ def room_for(output: Path) -> Iterator[None]:
         if error.errno not in _NO_ROOM and error.filename != str(output.parent):
             raise
         # A failed write does not say where: it was where there is least room.
-        where = min(output.parent, Path(tempfile.gettempdir()), key=_free_bytes)
+        where = min(output.parent, Path(place()), key=_free_bytes)
         raise SinkError(
             f"Cannot write {output}: {error.strerror or error} (in {where.resolve()}). An export "
             f"needs about four times the size of the model; free that much there, or choose "
