@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
-from typing import IO
 
 from edgeinfer.errors import SinkError
 
@@ -116,14 +116,16 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         SinkError: if it cannot be written.
     """
-    write_bytes(path, text.encode())
+    # A file's name in it may be none in UTF-8; it is told as messages tell it.
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 class GrowingText:
     """A text file that grows by whole lines and replaces an older file with its first line.
 
     Until the first line is there, an older file at the same path stays untouched; after it, what
-    is in the file is always readable, also after a kill.
+    is in the file is always readable, also after a kill. Somebody else may empty it meanwhile
+    (logrotate's copytruncate): it grows from its end.
     """
 
     def __init__(self, path: Path) -> None:
@@ -133,7 +135,7 @@ class GrowingText:
             path = path.resolve()
             check_writable(path)
         self._path = path
-        self._file: IO[str] | None = None
+        self._file: FileIO | None = None
 
     def write_line(self, line: str) -> None:
         """Append one line and hand it to the operating system.
@@ -145,17 +147,26 @@ class GrowingText:
             if self._file is None:
                 self._file = self._begin(line)
             else:
-                self._file.write(line + "\n")
-                self._file.flush()
+                self._append(self._file, line)
         except OSError as error:
             raise SinkError(f"Cannot write {self._path}: {error.strerror or error}.") from error
 
-    def _begin(self, line: str) -> IO[str]:
-        temp = self._path if self._direct else temporary(self._path)
-        file = temp.open("w", encoding="utf-8")
+    def _append(self, file: FileIO, line: str) -> None:
+        """Append one line; what a full disk took of it is taken back."""
+        data, written = memoryview(f"{line}\n".encode()), 0
         try:
-            file.write(line + "\n")
-            file.flush()
+            while written < len(data):
+                written += file.write(data[written:])
+        except OSError:
+            if written and not self._direct:
+                file.truncate(os.fstat(file.fileno()).st_size - written)
+            raise
+
+    def _begin(self, line: str) -> FileIO:
+        temp = self._path if self._direct else temporary(self._path)
+        file = temp.open("ab", buffering=0)
+        try:
+            self._append(file, line)
             if not self._direct:
                 commit(temp, self._path)
         except BaseException:

@@ -145,7 +145,7 @@ class VideoFile:
             file.mux(self._stream.encode())
             file.close()
         except (self._av.FFmpegError, OSError) as error:
-            raise SinkError(f"Cannot finish {self._path}: {error}.") from error
+            raise SinkError(f"Cannot finish {self._path}: {error.strerror or error}.") from error
 
 
 def canvas_wh(width: int, height: int) -> tuple[int, int]:

@@ -328,4 +328,19 @@ def test_a_full_disk_is_a_sink_error_from_first_line_to_last(tmp_path: Path) -> 
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )
         assert (done.returncode, done.stdout) == (0, "sink\n"), done.stderr
+    assert (tmp_path / "out").read_text() == 9 * ("x" * 100 + "\n")
     assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_growing_file_that_somebody_empties_grows_from_its_beginning(tmp_path: Path) -> None:
+    lines = GrowingText(tmp_path / "a.jsonl")
+    lines.write_line("one")
+    os.truncate(tmp_path / "a.jsonl", 0)
+    lines.write_line("two")
+    lines.close()
+    assert (tmp_path / "a.jsonl").read_bytes() == b"two\n"
+
+
+def test_a_name_that_is_not_utf_8_can_be_told_in_a_text(tmp_path: Path) -> None:
+    write_text(tmp_path / "report.html", os.fsdecode(b"b\xff.jpg"))
+    assert (tmp_path / "report.html").read_text() == "b\\udcff.jpg"
