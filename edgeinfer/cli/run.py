@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Iterator, Sequence, Sized
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ import click
 from edgeinfer.cli.describe import describe
 from edgeinfer.cli.options import PATH, format_option, model_options
 from edgeinfer.cli.output import print_json, progress, say, say_notes, summary_text
-from edgeinfer.errors import EdgeInferError, SourceError, UsageError
+from edgeinfer.errors import EdgeInferError, ModelFileError, SourceError, UsageError
 
 if TYPE_CHECKING:
     from edgeinfer.model import LoadOptions, Model
@@ -145,18 +145,22 @@ def _drive(
                 raise
             raise SourceError(f"{error} To go on without it: --on-error skip.") from error
     if summary["frames"] and not teller.found:
-        _say_if_blind(Path(summary["model"]["path"]))
+        _say_if_blind(Path(summary["model"]["path"]), summary["model"]["sha256"])
     return summary
 
 
-def _say_if_blind(path: Path) -> None:
+def _say_if_blind(path: Path, sha256: str) -> None:
     """Nothing was found on any frame: is that the model's fault?"""
-    from edgeinfer.artifact import quantized_ops, read_graph
+    from edgeinfer.artifact import open_model_file, quantized_ops, read_graph
     from edgeinfer.blind import coarse_scores
 
-    graph = read_graph(path)
-    if quantized_ops(graph):
-        say_notes((), coarse_scores(graph))
+    # After a night another file may lie there, or none: it has no say in how the run went.
+    with suppress(ModelFileError):
+        if open_model_file(path).sha256 != sha256:
+            return
+        graph = read_graph(path)
+        if quantized_ops(graph):
+            say_notes((), coarse_scores(graph))
 
 
 def _only_the_whole_counts(sources: Sequence[str]) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -129,13 +131,9 @@ def test_a_real_detector_that_sees_is_not(realdata: Path) -> None:
     assert not any("blind" in text for text in found["warnings"])
 
 
-@pytest.mark.parametrize(("step", "blind"), [(2.7, True), (1 / 255, False)])
-def test_a_run_that_finds_nothing_says_that_the_model_is_blind(
-    step: float, blind: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    model = head(
-        step,
-        """
+def a_detector(step: float, path: Path) -> list[str]:
+    """Write a model; returns the command that finds nothing with it."""
+    text = """
         <ir_version: 8, opset_import: ["" : 17]>
         net (float[1, 3, 8, 8] x) => (float[1, 9, 64] y)
         <int64[3] flat = {1, 3, 64}>
@@ -146,9 +144,37 @@ def test_a_run_that_finds_nothing_says_that_the_model_is_blind(
           q = QuantizeLinear (joined, step, zero)
           y = DequantizeLinear (q, step, zero)
         }
-        """,
-    )
-    onnx.save(model, str(tmp_path / "net.onnx"))
-    arguments = ["--frames", "2", "--head", "yolov8", "--score-threshold", "1"]
-    assert cli.main(["run", str(tmp_path / "net.onnx"), "synthetic", *arguments]) == 0
+        """
+    onnx.save(head(step, text), str(path))
+    return ["run", str(path), "synthetic", "--head", "yolov8", "--score-threshold", "1"]
+
+
+@pytest.mark.parametrize(("step", "blind"), [(2.7, True), (1 / 255, False)])
+def test_a_run_that_finds_nothing_says_that_the_model_is_blind(
+    step: float, blind: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([*a_detector(step, tmp_path / "net.onnx"), "--frames", "2"]) == 0
     assert ("this model is blind" in capsys.readouterr().err) is blind
+
+
+@pytest.mark.parametrize("other", [None, b"another"])
+def test_a_model_that_is_gone_after_the_run_costs_it_nothing(
+    other: bytes | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, pipe = tmp_path / "net.onnx", tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    def replace() -> None:
+        with pipe.open("rb") as lines:  # it opens with the first line
+            model.unlink()
+            if other is not None:
+                model.write_bytes(other)
+            lines.read()
+
+    thread = threading.Thread(target=replace, daemon=True)
+    thread.start()
+    # More lines than a pipe holds: the run waits until they are read.
+    arguments = [*a_detector(2.7, model), "--frames", "400", "--json", str(pipe)]
+    assert cli.main(arguments) == 0
+    thread.join(60)
+    assert "400 frames" in capsys.readouterr().out
