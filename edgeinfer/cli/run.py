@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 SYNTHETIC = "synthetic"
 _SYNTHETIC_FRAMES = 100
+# So many frames of an endless source that could not be used are told one by one.
+_TOLD = 10
 # What a shell calls stdout, whose number belongs to what libraries print.
 _STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
@@ -121,7 +123,7 @@ def command(
         say(f"edgeinfer: {note}")
     _report(summary, output_format, quiet)
     if summary["errors"]:
-        raise EdgeInferError(f"Frames that could not be used: {summary['errors']}, named above.")
+        raise EdgeInferError(f"Frames that could not be used: {summary['errors']}, see above.")
     if summary["frames"] == 0 and not summary["stopped"]:
         raise EdgeInferError(f"No frame came from {', '.join(sources)}.")
 
@@ -133,7 +135,8 @@ def _drive(
     from edgeinfer.sinks import ReaderGone
 
     with progress("frames", _total(source, options.frames)) as show:
-        teller = _Teller(quiet or source.info.kind in ("video", "synthetic"), show)
+        endless = source.info.kind in ("video", "synthetic")
+        teller = _Teller(quiet or endless, endless, show)
         run = Run(model, source, sinks, options, teller)
         try:
             with _terminating(run):
@@ -249,12 +252,19 @@ def _total(source: Source, frames: int | None) -> int | None:
 
 
 class _Teller:
-    """Prints a line per picture, or moves the progress bar."""
+    """Prints a line per picture, or moves the progress bar.
 
-    def __init__(self, quiet: bool, show: Any) -> None:
+    Args:
+        quiet: say nothing of results.
+        endless: frames may come for a year; those that cannot be used must not fill the log.
+        show: moves the progress bar.
+    """
+
+    def __init__(self, quiet: bool, endless: bool, show: Any) -> None:
         self._quiet = quiet
+        self._endless = endless
         self._show = show
-        self._done = 0
+        self._done = self._skipped = 0
         self.found = False
 
     def __call__(self, outcome: Outcome) -> None:
@@ -264,9 +274,22 @@ class _Teller:
             value = outcome.result.value
             self.found = not isinstance(value, Sized) or len(value) > 0
         if outcome.error is not None:
-            say(f"edgeinfer: skipped a frame: {outcome.error}")
+            self._skip(outcome, outcome.error)
         elif outcome.result is not None and not self._quiet:
             print(describe(outcome.result.to_dict()), flush=True)
+
+    def _skip(self, outcome: Outcome, error: EdgeInferError) -> None:
+        """Of an endless source the first are told, then each that makes ten times as many."""
+        self._skipped += 1
+        count = str(self._skipped)
+        if self._endless and self._skipped > _TOLD and count.strip("0") != "1":
+            return
+        frame = outcome.frame.id if outcome.frame is not None else None
+        which = f"{frame.stream} #{frame.index}" if frame is not None else "a frame"
+        so_far = ""
+        if self._endless and self._skipped >= _TOLD:
+            so_far = f" {count} were skipped so far; from here on only some are told (--json: all)."
+        say(f"edgeinfer: skipped {which}: {error}{so_far}")
 
 
 @contextmanager

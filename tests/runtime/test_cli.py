@@ -557,3 +557,37 @@ def test_a_box_that_allows_no_thread_is_no_bug(brightness_model: Path) -> None:
     assert told.returncode == 1
     assert "no further thread" in told.stderr
     assert "Traceback" not in told.stderr
+
+
+def test_frames_of_a_video_that_all_fail_do_not_fill_the_log(
+    make_model: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = make_model(
+        """
+        moody (float[1, 3, 8, 8] images) => (float[1, 2] logits)
+        <int64[2] shape = {1, 2}, int64[1] one = {1}, int64[1] two = {2}, float half = {0.5}>
+        {
+          mean = ReduceMean <keepdims = 0> (images)
+          bright = Greater (mean, half)
+          more = Cast <to = 7> (bright)
+          several = Reshape (more, one)
+          count = Add (several, two)
+          zeros = ConstantOfShape (count)
+          logits = Reshape (zeros, shape)
+        }
+        """
+    )
+    white = tmp_path / "white.avi"
+    writer = cv2.VideoWriter(str(white), cv2.VideoWriter.fourcc(*"MJPG"), 25, (16, 16))
+    for _ in range(150):
+        writer.write(np.full((16, 16, 3), 255, np.uint8))
+    writer.release()
+    out = tmp_path / "out.jsonl"
+    options = ["--task", "classify", "--head", "logits", "--on-error", "skip", "--json", str(out)]
+    assert cli.main(["run", str(model), str(white), *options]) == 1
+    told = [line for line in capsys.readouterr().err.splitlines() if "skipped" in line]
+    assert [line.split(":")[1] for line in told] == [
+        f" skipped white.avi #{index}" for index in (*range(10), 99)
+    ]
+    assert "100 were skipped so far" in told[-1]
+    assert sum("error" in line for line in lines(out)) == 150
