@@ -47,7 +47,7 @@ class ClassMaps:
         path = self._single
         if path is None:
             named = self._folder / file_name(result.frame)
-            path = self._names.take(named.with_name(f"{named.stem}-mask.png"))
+            path = self._names.take(named.with_name(f"{named.stem}-mask.png"), result.frame)
             path.parent.mkdir(parents=True, exist_ok=True)
         write_picture(path, value.class_ids)
         return dataclasses.replace(result, value=dataclasses.replace(value, file=str(path)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -14,6 +15,8 @@ from edgeinfer.results import Payload, Result
 
 WRITTEN_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _JPEG_QUALITY = 92
+# A stream, the number of a frame, and what class maps add.
+_NUMBERED = re.compile(r"(.*)-(\d{6,})((?:-mask)?)", re.DOTALL)
 
 
 def write_picture(path: Path, picture: Array) -> None:
@@ -43,18 +46,46 @@ def write_picture(path: Path, picture: Array) -> None:
 
 
 class FreeNames:
-    """Gives a name that was taken before in this run a number."""
+    """Gives a name that was taken before in this run a number.
+
+    Frames of a stream come in the order of their numbers, and for a year: it is enough to know the
+    last of them.
+    """
 
     def __init__(self) -> None:
         self._taken: set[Path] = set()
+        self._last: dict[Path, int] = {}
 
-    def take(self, path: Path) -> Path:
+    def take(self, path: Path, identity: FrameId) -> Path:
+        """A free name.
+
+        Args:
+            path: the one that is wanted, made of `file_name(identity)`.
+        """
         number, free = 2, path
-        while free in self._taken:
+        while self._is_taken(free):
             free = path.with_name(f"{path.stem}-{number}{path.suffix}")
             number += 1
-        self._taken.add(free)
+        series = _series(free)
+        if series is not None and is_numbered(identity):
+            self._last[series[0]] = identity.index
+        else:
+            self._taken.add(free)
         return free
+
+    def _is_taken(self, path: Path) -> bool:
+        series = _series(path)
+        if series is not None and series[1] <= self._last.get(series[0], -1):
+            return True
+        return path in self._taken
+
+
+def _series(path: Path) -> tuple[Path, int] | None:
+    """What the names of all frames of a stream have in common, and the number of this one."""
+    found = _NUMBERED.fullmatch(path.stem)
+    if found is None:
+        return None
+    return path.with_name(f"{found[1]}{found[3]}{path.suffix}"), int(found[2])
 
 
 class PictureFile:
@@ -104,7 +135,7 @@ class PictureFolder:
     def write(self, result: Result[Payload], frame: Frame | None, /) -> None:
         if frame is None or not isinstance(frame.data, np.ndarray):
             return
-        path = self._names.take(self._folder / file_name(frame.id))
+        path = self._names.take(self._folder / file_name(frame.id), frame.id)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -126,13 +157,18 @@ def _nearest_folder(path: Path) -> Path:
     return path
 
 
+def is_numbered(identity: FrameId) -> bool:
+    """Whether it is one of several frames."""
+    return identity.media_time_ns is not None or identity.index > 0
+
+
 def file_name(identity: FrameId) -> Path:
     """A relative path for a frame, inside the folder whatever the stream is called."""
     plain = identity.stream.partition("://")[2] or identity.stream
     parts = [part for part in PurePosixPath(plain).parts if part not in ("/", "..")]
     path = Path(*(part.replace(":", "-") for part in parts)) if parts else Path("frame")
     is_picture = path.suffix.lower() in WRITTEN_SUFFIXES
-    if identity.media_time_ns is None and identity.index == 0:
+    if not is_numbered(identity):
         return path if is_picture else path.with_name(f"{path.stem}.png")
     suffix = path.suffix if is_picture else ".jpg"
     return path.with_name(f"{path.stem}-{identity.index:06d}{suffix}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from edgeinfer.errors import SinkError, UsageError
 from edgeinfer.frames import Array, Frame, FrameId
 from edgeinfer.results import Payload, Placement, Result, Served, Tensors
 from edgeinfer.sinks import open_sink
-from edgeinfer.sinks.pictures import PictureFile, PictureFolder, file_name
+from edgeinfer.sinks.pictures import FreeNames, PictureFile, PictureFolder, file_name
 from edgeinfer.sinks.video import VideoFile
 from edgeinfer.sources import SourceInfo
 
@@ -63,6 +64,29 @@ def test_a_folder_is_made_and_names_come_from_the_streams(tmp_path: Path) -> Non
         "clip-000007.jpg",
         "photo.png",
     ]
+
+
+def test_names_that_meet_another_source_get_a_number(tmp_path: Path) -> None:
+    sink = open_sink(tmp_path, MANY)
+    frames = [a_frame("clip-000001.jpg")]
+    frames += [a_frame("clip.mp4", index, 0) for index in (0, 1, 2, 0, 1, 3)]
+    frames += [a_frame("clip-000002.jpg"), a_frame("clip-000009.jpg"), a_frame("clip-000005.jpg")]
+    for frame in frames:
+        put(sink, frame)
+    written = sorted(path.stem for path in tmp_path.iterdir())
+    numbers = ["0", "0-2", "1", "1-2", "1-3", "2", "2-2", "3", "5", "9"]
+    assert written == [f"clip-00000{number}" for number in numbers]
+
+
+def test_names_of_a_stream_take_no_memory(tmp_path: Path) -> None:
+    names = FreeNames()
+    for index in range(1000):
+        identity = FrameId("rtsp://box/cam", index, index, 0, (30, 20))
+        path = tmp_path / file_name(identity)
+        assert names.take(path, identity) == path
+        mask = path.with_name(f"{path.stem}-mask.png")
+        assert names.take(mask, identity) == mask
+    assert len(pickle.dumps(names)) < 1000
 
 
 @pytest.mark.parametrize(
