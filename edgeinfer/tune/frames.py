@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeinfer.errors import SourceError
+from edgeinfer.errors import SinkError, SourceError
 from edgeinfer.frames import Array, Arrays, Frame
 from edgeinfer.records import dataclass
 from edgeinfer.spec import ModelSpec, TensorSpec
@@ -54,6 +54,7 @@ def material(
 
     Raises:
         SourceError: if a source or the labelled data give nothing.
+        SinkError: if there is no room for them.
     """
     if sources:
         from edgeinfer.sources.public import public_source
@@ -111,16 +112,26 @@ def _from_source(text: str, given: tuple[TensorSpec, ...]) -> Iterator[Array | A
 def _write(folder: Path, frames: Iterator[Array | Arrays]) -> int:
     count = size = 0
     for data in frames:
-        if isinstance(data, Mapping):
-            np.savez(folder / f"{count}.npz", **_numbered(data))
-            size += sum(array.nbytes for array in data.values())
-        else:
-            np.save(folder / f"{count}.npy", data)
-            size += data.nbytes
+        try:
+            size += _keep(folder / str(count), data)
+        except OSError as error:  # numpy's own, which says how much was written, has no number
+            raise SinkError(
+                f"The frames to compare on cannot be kept in {folder.parent}: "
+                f"{error.strerror or error}. Make room there, or name another folder in TMPDIR."
+            ) from error
         count += 1
         if count >= _MOST_FRAMES or size >= _MOST_BYTES:
             break
     return count
+
+
+def _keep(path: Path, data: Array | Arrays) -> int:
+    """Write one frame; returns its bytes."""
+    if isinstance(data, Mapping):
+        np.savez(path.with_suffix(".npz"), **_numbered(data))
+        return sum(array.nbytes for array in data.values())
+    np.save(path.with_suffix(".npy"), data)
+    return data.nbytes
 
 
 def _numbered(arrays: Arrays) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -30,6 +32,23 @@ def test_a_recording_in_an_array_is_a_frame_for_each_row(tmp_path: Path) -> None
     np.save(tmp_path / "steps.npy", np.zeros((5, 1, 3), np.float32))
     made = material(tmp_path, (str(tmp_path / "steps.npy"),), None, False, INPUTS, INPUTS)
     assert (made.count, made.real) == (5, True)
+
+
+def test_a_full_disk_is_named_with_what_to_do(tmp_path: Path) -> None:
+    """A limit on the size of files stands for the disk."""
+    (tmp_path / "frames").mkdir()
+    code = (
+        "import resource, sys; from pathlib import Path\n"
+        "from edgeinfer.tune.frames import material\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "material(Path(sys.argv[1]), (), None, (640, 640), ())\n"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "frames")], capture_output=True, text=True
+    )
+    last = told.stderr.splitlines()[-1]
+    assert "SinkError" in last
+    assert str(tmp_path) in last and "TMPDIR" in last
 
 
 class _Quiet(SimpleHTTPRequestHandler):
