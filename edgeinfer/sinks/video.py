@@ -41,9 +41,11 @@ class Container:
 
 CONTAINERS: Mapping[str, Container] = MappingProxyType(
     {
-        # A fragment per frame, whole in itself: an ordinary MP4 has its index at the end.
+        # A fragment per frame, whole in itself: an ordinary MP4 has its index at the end. One of
+        # the fragments is left out: players do without, and until the end it would lie in memory.
         ".mp4": Container(
-            ("libx264", "mpeg4"), {"movflags": "frag_every_frame+empty_moov+default_base_moof"}
+            ("libx264", "mpeg4"),
+            {"movflags": "frag_every_frame+empty_moov+default_base_moof+skip_trailer"},
         ),
         ".mkv": Container(("libx264", "mpeg4"), {"cluster_time_limit": "500"}),
         ".avi": Container(("mpeg4", "mjpeg"), {}),
