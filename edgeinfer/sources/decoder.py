@@ -86,12 +86,12 @@ class Decoder:
 
     def _grab(self) -> bool:
         asked = now_ns()
-        if self._capture.grab():
-            return True
-        # It says the same of a stream that ended and of one that it waited for in vain.
+        good = self._capture.grab()
+        # It says the same of a stream that ended and of one that it waited for in vain; or, after
+        # the wait, it hands out what its decoder still held from before.
         if self._patience_ns is not None and now_ns() - asked >= self._patience_ns:
             raise CannotDecode(messages.STALLED, f"{self._patience_ns / 1e9:g}")
-        return False
+        return good
 
     def _retrieve(self) -> tuple[int, tuple[int, ...]] | None:
         """Convert the grabbed frame into a slot; None where it cannot be decoded."""

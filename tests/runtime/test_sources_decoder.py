@@ -16,6 +16,7 @@ from edgeinfer.sources import messages
 from edgeinfer.sources.decoder import Decoder
 from edgeinfer.sources.lending import Lender, shared_memory
 from edgeinfer.sources.slots import CannotDecode, Slots
+from edgeinfer.testing import FakeClock
 
 
 class FakeCapture:
@@ -225,8 +226,35 @@ def test_shared_memory_cannot_be_cut_off() -> None:
     os.close(fd)
 
 
-def test_a_stream_that_waits_in_vain_is_no_stream_that_ended(pair: Pair) -> None:
-    decoder = Decoder(FakeCapture(pictures(2)), pair.slots, pair.send, 1, patience_ns=0)
+class Stalling(FakeCapture):
+    """Gives its frames at once, then waits in vain.
+
+    Args:
+        clock: that it moves.
+        held: whether a frame is left that the decoder held back.
+    """
+
+    def __init__(self, frames: Sequence[Array | None], clock: FakeClock, held: bool) -> None:
+        super().__init__(frames)
+        self._clock = clock
+        self._held = held
+
+    def grab(self) -> bool:
+        self.at += 1
+        if self.at == 2:
+            self._clock.advance(8)
+            return self._held
+        return self.at < 2
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_stream_that_waits_in_vain_is_no_stream_that_ended(
+    held: bool, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock()
+    monkeypatch.setattr("edgeinfer.sources.decoder.now_ns", clock)
+    capture = Stalling(pictures(3), clock, held)
+    decoder = Decoder(capture, pair.slots, pair.send, 1, patience_ns=8)
     with pytest.raises(CannotDecode) as caught:
         decoder.run()
     assert caught.value.reason == messages.STALLED
