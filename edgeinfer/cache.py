@@ -25,13 +25,16 @@ _LAYOUT = "1"
 _MAX_NOTES = 2000
 # No writer takes that long for a note: an older unfinished file is a killed one's.
 _WRITTEN_WITHIN_S = 600
+# As Debian calls what is not there (Debian policy, 9.2.3).
+_NOWHERE = "/nonexistent/.cache"
 _root: str | None = None
 
 
 def set_root(path: str | Path | None) -> None:
     """Put the cache of this process elsewhere; None means the user's own cache folder."""
     global _root
-    _root = None if path is None else os.fsdecode(path)
+    # Children work elsewhere, and share it.
+    _root = None if path is None else os.path.abspath(os.fsdecode(path))
 
 
 def root() -> Path:
@@ -50,7 +53,11 @@ def place(*names: str) -> str:
 
 def _home() -> str:
     if sys.platform == "linux":  # as platformdirs has it, whose import takes 8 ms on a small box
-        home = os.environ.get("XDG_CACHE_HOME", "").strip() or os.path.expanduser("~/.cache")
+        home = os.environ.get("XDG_CACHE_HOME", "").strip()
+        if not os.path.isabs(home):  # the XDG base directory specification ignores it then
+            home = os.path.expanduser("~/.cache")
+        if not os.path.isabs(home):  # a user without a home: else a folder "~" in the working one
+            home = _NOWHERE
         return os.path.join(home, "edgeinfer")
     import platformdirs
 

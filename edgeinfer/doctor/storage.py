@@ -19,13 +19,19 @@ _TEMP_BYTES = 64 * _MIB
 _ELSEWHERE = "export EDGEINFER_CACHE=/a/folder/on/a/larger/disk"
 
 
-def _or_mend(there: Path) -> str:
-    """What else would help, where that can be told."""
+def _or_mend(cache: Path, there: Path) -> str:
+    """What else would help, where that can be told.
+
+    Args:
+        there: the cache, or the nearest folder above it, which may be anybody's.
+    """
     if not there.is_dir():
         return f", or rm {there} (it is a file)"
     if os.statvfs(there).f_flag & os.ST_RDONLY:
         return ""  # who mounted it so meant it
-    return f", or sudo chown -R $USER {there}"
+    if there == cache:
+        return f", or sudo chown -R $USER {there}"
+    return f", or sudo install -d -o $USER {cache}"
 
 
 def cache(box: Box) -> Iterator[Finding]:
@@ -43,7 +49,7 @@ def cache(box: Box) -> Iterator[Finding]:
             "cache",
             f"{box.cache} may not be written to: every start hashes and vets models anew, and "
             f"nothing that was tuned or compiled is kept",
-            _ELSEWHERE.replace("on/a/larger/disk", "that/you/own") + _or_mend(there),
+            _ELSEWHERE.replace("on/a/larger/disk", "that/you/own") + _or_mend(box.cache, there),
         )
     elif bound < _CACHE_BYTES:
         yield warn(

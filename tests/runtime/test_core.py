@@ -44,6 +44,25 @@ def test_the_users_cache_is_where_platformdirs_has_it(monkeypatch: pytest.Monkey
         assert str(cache.root().parent) == platformdirs.user_cache_dir("edgeinfer", appauthor=False)
 
 
+def test_a_user_without_a_home_has_no_cache_in_the_working_folder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cache, "_root", None)
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as it does for an unknown user
+    assert str(cache.root()).startswith("/nonexistent/")
+
+
+def test_a_cache_that_is_named_from_the_working_folder_stays_where_it_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(cache, "_root", None)
+    monkeypatch.chdir(tmp_path)
+    cache.set_root("mine")
+    monkeypatch.chdir("/")
+    assert cache.root().parent == tmp_path / "mine"
+
+
 SERVED = Served("cpu", "stub 1", "cpu", "fp32", 1, "auto", {}, Placement("partition", {}))
 
 

@@ -278,6 +278,10 @@ def test_a_cache_that_cannot_be_written_costs_speed_only(
     monkeypatch.setattr("os.access", lambda path, mode: False)
     found = one(storage.cache(box(tmp_path, {}, cache=tmp_path)), "cache")
     assert (found.verdict, "EDGEINFER_CACHE" in (found.remedy or "")) == ("warn", True)
+    assert f"chown -R $USER {tmp_path}" in (found.remedy or "")
+    above = one(storage.cache(box(tmp_path, {}, cache=tmp_path / "a" / "b")), "cache")
+    assert "chown" not in (above.remedy or "")  # nobody gives away what lies above, / say
+    assert f"install -d -o $USER {tmp_path / 'a' / 'b'}" in (above.remedy or "")
 
 
 def test_a_clock_that_was_never_set(tmp_path: Path) -> None:
