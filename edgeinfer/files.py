@@ -120,6 +120,19 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode(errors="backslashreplace"))
 
 
+def check_kept(handle: int, path: Path) -> None:
+    """Raise where a file that still grows is gone: what is written to it would be lost unseen.
+
+    Raises:
+        SinkError: if nothing names it any more; one that was only moved is still somebody's.
+    """
+    if os.fstat(handle).st_nlink == 0:
+        raise SinkError(
+            f"{path} was removed or replaced by another program while it was written. Give each "
+            f"run a file of its own; logrotate wants copytruncate."
+        )
+
+
 class GrowingText:
     """A text file that grows by whole lines and replaces an older file with its first line.
 
@@ -141,12 +154,14 @@ class GrowingText:
         """Append one line and hand it to the operating system.
 
         Raises:
-            SinkError: if it cannot be written (a full disk, say).
+            SinkError: if it cannot be written (a full disk, say), or was removed meanwhile.
         """
         try:
             if self._file is None:
                 self._file = self._begin(line)
             else:
+                if not self._direct:
+                    check_kept(self._file.fileno(), self._path)
                 self._append(self._file, line)
         except OSError as error:
             raise SinkError(f"Cannot write {self._path}: {error.strerror or error}.") from error

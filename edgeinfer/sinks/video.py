@@ -5,6 +5,7 @@ Encoded by PyAV (https://pyav.basswood-io.com), FFmpeg's libraries in a wheel.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from edgeinfer.errors import EdgeInferError, SinkError
-from edgeinfer.files import check_writable, commit, temporary
+from edgeinfer.files import check_kept, check_writable, commit, temporary
 from edgeinfer.frames import Array, Frame
 from edgeinfer.geometry import fit
 from edgeinfer.packages import need, opencv
@@ -86,12 +87,13 @@ class VideoFile:
         self._rate = Fraction(fps).limit_denominator(1001 * 60)
         self._file: Any = None
         self._stream: Any = None
+        self._handle = -1
         self._size_wh: tuple[int, int] | None = None
         self._count = 0
 
     def write(self, result: Result[Payload], frame: Frame | None, /) -> None:
         """Raises:
-        SinkError: if the frame cannot be encoded or written.
+        SinkError: if the frame cannot be encoded or written, or the file was removed meanwhile.
         """
         if frame is None or not isinstance(frame.data, np.ndarray):
             return
@@ -99,6 +101,7 @@ class VideoFile:
             if self._size_wh is None:
                 self._begin(frame.data)
             assert self._size_wh is not None
+            check_kept(self._handle, self._path)
             picture = on_canvas(frame.data, self._size_wh)
             encoded = self._av.VideoFrame.from_ndarray(picture, format="bgr24")
             encoded.pts, encoded.time_base = self._count, 1 / self._rate
@@ -128,6 +131,7 @@ class VideoFile:
             self._stream.gop_size = max(1, round(self._rate * Fraction(_KEY_FRAME_SECONDS)))
             self._file.start_encoding()
             commit(temp, self._path)
+            self._handle = os.open(self._path, os.O_RDONLY)
         except BaseException:
             temp.unlink(missing_ok=True)
             self._file = self._stream = None
@@ -143,6 +147,7 @@ class VideoFile:
         file, self._file = self._file, None
         if file is None:
             return
+        os.close(self._handle)
         try:
             file.mux(self._stream.encode())
             file.close()

@@ -360,6 +360,21 @@ def test_a_growing_file_that_somebody_empties_grows_from_its_beginning(tmp_path:
     assert (tmp_path / "a.jsonl").read_bytes() == b"two\n"
 
 
+@pytest.mark.parametrize("other", [False, True])
+def test_a_growing_file_that_is_removed_is_not_written_unseen(other: bool, tmp_path: Path) -> None:
+    lines = GrowingText(tmp_path / "a.jsonl")
+    lines.write_line("one")
+    if other:  # another run that writes there
+        theirs = GrowingText(tmp_path / "a.jsonl")
+        theirs.write_line("theirs")
+        theirs.close()
+    else:
+        (tmp_path / "a.jsonl").unlink()
+    with pytest.raises(SinkError, match="removed or replaced"):
+        lines.write_line("two")
+    lines.close()
+
+
 def test_a_name_that_is_not_utf_8_can_be_told_in_a_text(tmp_path: Path) -> None:
     write_text(tmp_path / "report.html", os.fsdecode(b"b\xff.jpg"))
     assert (tmp_path / "report.html").read_text() == "b\\udcff.jpg"

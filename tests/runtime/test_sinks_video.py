@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edgeinfer.errors import SinkError
 from edgeinfer.frames import Array, Frame, FrameId
 from edgeinfer.results import Payload, Placement, Result, Served, Tensors
 from edgeinfer.sinks.video import VideoFile, canvas_wh, on_canvas
@@ -169,6 +170,19 @@ def test_sizes_that_encoders_refuse_are_brought_to_ones_that_they_take(tmp_path:
         put(sink, a_frame(9, *size))
         sink.close(complete=True)
         assert len(played(path)) == 1
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_video_that_is_removed_is_not_written_unseen(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"out{suffix}"
+    sink = VideoFile(path, 20.0)
+    put(sink, a_frame(0))
+    path.rename(tmp_path / "moved")
+    put(sink, a_frame(1))
+    (tmp_path / "moved").unlink()
+    with pytest.raises(SinkError, match="removed or replaced"):
+        put(sink, a_frame(2))
+    sink.close(complete=False)
 
 
 def test_nothing_is_kept_of_each_frame_to_be_written_at_the_end(tmp_path: Path) -> None:
