@@ -19,6 +19,8 @@ POS_MSEC, FPS, FRAME_COUNT = 0, 5, 7  # cv2.CAP_PROP_*
 _REFUSED = b"Cannot convert interlaced"
 # So often in a row FFmpeg says nothing at the end only, and of one damaged packet in a hundred.
 _SILENT = 8
+# So much damage in a row is a disk that reads nothing any more.
+_MOST_DAMAGED = 20_000
 
 
 class Capture(Protocol):
@@ -96,7 +98,7 @@ class Watched:
         while not self._capture.grab():
             late = self._patience_ns is not None and now_ns() - began >= self._patience_ns
             silent = 0 if self._standard_error.said() else silent + 1
-            if late or silent == _SILENT:
+            if late or silent == _SILENT or damaged == _MOST_DAMAGED:
                 return False
             damaged += 1
         if damaged:

@@ -137,9 +137,10 @@ class Damaged(Counting):
         return False
 
 
-def test_a_stream_of_nothing_but_damage_is_given_up() -> None:
+@pytest.mark.parametrize("patience_ns", [1_000_000, None])
+def test_what_is_nothing_but_damage_is_given_up(patience_ns: int | None) -> None:
     said = Saying(*[b"invalid data"] * 100_000)
-    capture = Watched(Damaged(), said, Damaged, print, 1_000_000)
+    capture = Watched(Damaged(), said, Damaged, print, patience_ns)
     assert not capture.grab()
     assert said.said()  # not because there was nothing more to say
 
