@@ -37,6 +37,10 @@ class RetinaFace:
         if sorted(str(shape[-1:]) for shape in shapes) != ["(10,)", "(2,)", "(4,)"]:
             listed = ", ".join(str(list(shape)) for shape in shapes)
             return f"its outputs are [1, N, 4], [1, N, 2] and [1, N, 10], these are {listed}"
+        strides = len(graph.options.get("strides", _STRIDES))
+        sizes = len(graph.options.get("sizes", _SIZES))
+        if strides != sizes:
+            return f"its options have {sizes} lists of sizes for {strides} strides"
         return None
 
     def classes(self, graph: Graph) -> int | None:

@@ -78,20 +78,14 @@ class Ssd:
 
 
 def activated(raw: Array, how: str) -> Floats:
-    """`(N, classes)` scores as probabilities.
-
-    Raises:
-        SpecError: for a way that does not exist.
-    """
+    """`(N, classes)` scores as probabilities: by ``none``, ``sigmoid`` or ``softmax``."""
     scores = raw.astype(np.float32, copy=False)
     if how == "none":
         return scores
     if how == "sigmoid":
         return np.asarray(1 / (1 + np.exp(-scores)))
-    if how == "softmax":
-        powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
-    raise SpecError(f"The option activation is {how!r}, not none, softmax or sigmoid.")
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 Shaped = tuple[str, tuple[int | str, ...]]

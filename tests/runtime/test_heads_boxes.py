@@ -102,9 +102,6 @@ def test_ssd_says_what_is_wrong_with_its_anchors() -> None:
     with pytest.raises(SpecError, match="one list of sizes and ratios"):
         anchors_of({"maps": [[2, 2]], "sizes": [], "ratios": []}, "ssd")
     assert "needs its anchors" in str(HEADS["ssd"].why_not(graph((1, 9, 4), (1, 9, 2))))
-    with pytest.raises(SpecError, match="activation is 'relu'"):
-        outputs = {"loc": np.zeros((1, 15, 4), np.float32), "cls": np.zeros((1, 15, 2), np.float32)}
-        decoded("ssd", outputs, activation="relu", **FMAPS)
 
 
 def test_fastestdet_reads_its_cells() -> None:
@@ -277,6 +274,14 @@ def test_retinaface_decodes_boxes_and_landmarks_from_its_priors() -> None:
     # Centre moves by 0.1 * 5 * 64 = 32; 64 wide, 32 high.
     assert found.boxes_xyxy.tolist() == [pytest.approx([8, 24, 64, 56])]
     assert found.keypoints_xys[0, 0].tolist() == pytest.approx([8 + 0.1 * 2.5 * 64, 8, 1])
+
+
+def test_retinaface_wants_sizes_for_each_stride() -> None:
+    shapes = (1, 160, 4), (1, 160, 2), (1, 160, 10)
+    found = HEADS["retinaface"].why_not(graph(*shapes, strides=[8, 16]))
+    assert found == "its options have 3 lists of sizes for 2 strides"
+    sizes = [[16, 32], [64, 128]]
+    assert HEADS["retinaface"].why_not(graph(*shapes, strides=[8, 16], sizes=sizes)) is None
 
 
 @pytest.mark.parametrize("head", ["fastestdet", "rtdetr"])

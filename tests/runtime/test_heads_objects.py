@@ -284,6 +284,8 @@ def test_outputs_that_turn_out_otherwise_are_an_error_and_no_nonsense() -> None:
         ("yolov8-pose", {"kpt_shape": [17, 4]}, "keypoints, 2 or 3"),
         ("yolov8-pose", {"end2end": "yes"}, "true or false"),
         ("semantic", {"layout": "chw"}, "nchw or nhwc"),
+        ("semantic", {"activation": "softmax"}, "none or sigmoid"),
+        ("ssd", {"activation": "relu"}, "none or sigmoid or softmax"),
         ("ctc", {"blank": -1}, "a class number or 'last'"),
         ("ctc", {"time_axis": 2}, "0 or 1"),
         ("db", {"unclip": 0}, "above 0"),
