@@ -114,7 +114,7 @@ def corners(boxes_xywhr: Floats) -> Floats:
     )
 
 
-def _gaussians(boxes_xywhr: Floats) -> Doubles:
+def gaussians(boxes_xywhr: Floats) -> Doubles:
     """`(N, 6)`: mean x, y, the spread's xx, yy, xy, and its determinant."""
     boxes = boxes_xywhr.astype(np.float64)
     w, h = boxes[:, 2] ** 2 / 12, boxes[:, 3] ** 2 / 12
@@ -125,12 +125,8 @@ def _gaussians(boxes_xywhr: Floats) -> Doubles:
     return np.stack((boxes[:, 0], boxes[:, 1], xx, yy, xy, spread), axis=1)
 
 
-def prob_iou(one: Floats, others: Floats) -> Doubles:
-    """Overlap of one `(5,)` box with `(N, 5)` others, as Gaussians: `(N,)` in [0, 1]."""
-    return _overlap(_gaussians(one[None])[0], _gaussians(others))
-
-
-def _overlap(one: Doubles, others: Doubles) -> Doubles:
+def prob_iou(one: Doubles, others: Doubles) -> Doubles:
+    """Overlap of one of the `gaussians`, `(6,)`, with `(N, 6)` others: `(N,)` in [0, 1]."""
     tiny = 1e-7
     dx, dy, xx, yy, xy = (one[:5] * (-1, -1, 1, 1, 1) + others[:, :5]).T
     spread = xx * yy - xy**2 + tiny
@@ -143,11 +139,11 @@ def _overlap(one: Doubles, others: Doubles) -> Doubles:
 def rotated_nms(boxes: Floats, scores: Floats, class_ids: Ints, iou: float, limit: int) -> Ints:
     """Greedy suppression of turned boxes within each class; best first."""
     rest = np.argsort(-scores, kind="stable")[:_MAX_CANDIDATES]
-    shapes = _gaussians(boxes)
+    shapes = gaussians(boxes)
     kept: list[int] = []
     while rest.size and len(kept) < limit:
         best, rest = rest[0], rest[1:]
         kept.append(int(best))
         apart = class_ids[rest] != class_ids[best]
-        rest = rest[apart | (_overlap(shapes[best], shapes[rest]) <= iou)]
+        rest = rest[apart | (prob_iou(shapes[best], shapes[rest]) <= iou)]
     return np.array(kept, np.int64)

@@ -41,7 +41,7 @@ class HostPreprocess:
 
     Pictures are cropped, resized as bytes and only then turned into numbers, plane by plane, and
     only where the picture lies: the padding is written when a picture of another shape comes.
-    So nobody else may write to the buffer, or they call `forget` afterwards.
+    So nobody else may write to the buffer.
     """
 
     def __init__(self, spec: InputSpec, buffer: Array) -> None:
@@ -88,10 +88,6 @@ class HostPreprocess:
             )
         plan.write(part)
         return plan.to_frame
-
-    def forget(self) -> None:
-        """Forget what is in the buffer: the next picture writes the padding anew."""
-        self._plan = None
 
     def _lay_out(self, picture: Array) -> _Plan:
         check_picture(picture)

@@ -68,17 +68,6 @@ def text(value: str) -> str | None:
     return None if value else "not empty"
 
 
-def json_object(value: str) -> str | None:
-    """A JSON object."""
-    import json
-
-    try:
-        found = json.loads(value)
-    except (ValueError, RecursionError):
-        found = None
-    return None if isinstance(found, dict) else 'a JSON object, such as {"key": "value"}'
-
-
 def shapes(value: str) -> str | None:
     """Shapes by input: ``images:1x3x640x640,mask:1x16``."""
     for part in value.split(","):

@@ -16,7 +16,7 @@ from edgeinfer.frames import Array
 from edgeinfer.results import Detections
 from edgeinfer_export.quantize.calibration import ArrayCalibration
 from edgeinfer_export.quantize.session import Session
-from edgeinfer_export.steps.agreement import agreement_notes, matched
+from edgeinfer_export.steps.agreement import agreement_notes, pairs
 from edgeinfer_export.steps.fields import check_fields
 from edgeinfer_export.steps.verify import check_fp32, parity, parity_notes, sample_numbers
 
@@ -112,10 +112,10 @@ def test_detections_are_matched_one_to_one_by_class() -> None:
     box = np.array([[0, 0, 10, 10], [0, 0, 10, 10], [50, 50, 60, 60]], np.float32)
     ones = np.ones(3, np.float32)
     wanted = Detections(box, ones, np.array([0, 1, 0]))
-    assert matched(wanted, wanted) == 3
-    assert matched(wanted, Detections(box, ones, np.array([0, 0, 0]))) == 2
-    assert matched(wanted, Detections(box[:1], ones[:1], np.array([0]))) == 1
-    assert matched(wanted, Detections(box[:0], ones[:0], np.array([], np.int64))) == 0
+    assert len(pairs(wanted, wanted)) == 3
+    assert len(pairs(wanted, Detections(box, ones, np.array([0, 0, 0])))) == 2
+    assert len(pairs(wanted, Detections(box[:1], ones[:1], np.array([0])))) == 1
+    assert len(pairs(wanted, Detections(box[:0], ones[:0], np.array([], np.int64)))) == 0
 
 
 def test_low_agreement_and_no_agreement_are_told() -> None:

@@ -11,7 +11,7 @@ import pytest
 from edgeinfer.errors import SpecError
 from edgeinfer.geometry import Affine, fit
 from edgeinfer.heads import HEADS, Graph, View, check_options
-from edgeinfer.heads.obb import corners, prob_iou
+from edgeinfer.heads.obb import corners, gaussians, prob_iou
 from edgeinfer.results import Oriented, Poses, Segments
 from edgeinfer.spec import InputSpec, ModelSpec, TensorSpec
 
@@ -228,7 +228,8 @@ def test_crossed_boxes_both_stay_and_copies_go() -> None:
 def test_overlap_of_gaussians_is_one_for_equals_and_none_far_away() -> None:
     box = np.array([10, 10, 8, 4, 0.3], np.float32)
     others = np.array([box, [500, 10, 8, 4, 0.3], [10, 10, 4, 8, 0.3 + math.pi / 2]], np.float32)
-    assert prob_iou(box, others).tolist() == pytest.approx([1, 0, 1], abs=2e-3)
+    found = prob_iou(gaussians(box[None])[0], gaussians(others))
+    assert found.tolist() == pytest.approx([1, 0, 1], abs=2e-3)
 
 
 def test_overlap_of_gaussians_agrees_with_the_distance_worked_out_by_matrices() -> None:
@@ -241,7 +242,8 @@ def test_overlap_of_gaussians_agrees_with_the_distance_worked_out_by_matrices() 
         return np.array([x, y]), turn @ np.diag([w * w / 12, h * h / 12]) @ turn.T
 
     mean, spread = gaussian(boxes[0])
-    for box, found in zip(boxes[1:], prob_iou(boxes[0], boxes[1:]), strict=True):
+    shapes = gaussians(boxes)
+    for box, found in zip(boxes[1:], prob_iou(shapes[0], shapes[1:]), strict=True):
         other_mean, other = gaussian(box)
         both = (spread + other) / 2
         apart = mean - other_mean

@@ -11,7 +11,7 @@ import pytest
 from edgeinfer.errors import UsageError
 from edgeinfer.providers import PROVIDERS, Opening, check_options, open_selected
 from edgeinfer.providers.option_tables import CPU_ENTRIES
-from edgeinfer.providers.options import json_object, number, whole
+from edgeinfer.providers.options import number, whole
 from edgeinfer.providers.ort import knows_entry
 
 MakeModel = Callable[..., Path]
@@ -66,8 +66,6 @@ def test_rules_take_what_they_say() -> None:
     assert whole(-1)("-1") is None
     assert whole()("٣") is not None  # digits of another script
     assert number(0, 1)("nan") is not None
-    assert json_object('{"a": 1}') is None
-    assert json_object("config.json") is not None
 
 
 def test_options_of_the_cpu_reach_the_session(make_model: MakeModel) -> None:

@@ -194,8 +194,3 @@ def pairs(wanted: Detections, got: Detections) -> list[tuple[int, int, float]]:
             free[other] = False
             found.append((at, other, float(usable[other])))
     return found
-
-
-def matched(wanted: Detections, got: Detections) -> int:
-    """How many detections of the first have one of the same class in the second, one to one."""
-    return len(pairs(wanted, got))

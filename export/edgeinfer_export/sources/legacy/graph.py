@@ -71,7 +71,6 @@ class Graph:
         self._where = where
         self._nodes: list[onnx.NodeProto] = []
         self._types: dict[str, onnx.TypeProto] = {}
-        self._node_names: set[str] = set()
 
     def fail(self, problem: str) -> NoReturn:
         """Refuse the model.

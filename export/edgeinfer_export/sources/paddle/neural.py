@@ -11,7 +11,7 @@ from edgeinfer_export.sources.paddle.step import Step
 
 
 def _pads(
-    step: Step, kernel: ops.Pair, stride: ops.Pair, dilation: ops.Pair, sizes: Sequence[int]
+    step: Step, kernel: ops.Pair, stride: ops.Pair, sizes: Sequence[int]
 ) -> tuple[int, int, int, int]:
     """Top, left, bottom, right."""
     rule = step.word("padding_algorithm", "EXPLICIT")
@@ -56,7 +56,7 @@ def _window(step: Step, kernel: ops.Pair, tensor: str) -> ops.Window:
         dilation = (1, 1)
     window = ops.Window(kernel, stride, (0, 0, 0, 0), dilation)
     window.check(step.graph)
-    pads = _pads(step, kernel, stride, dilation, sizes)
+    pads = _pads(step, kernel, stride, sizes)
     return ops.Window(kernel, stride, pads, dilation)
 
 

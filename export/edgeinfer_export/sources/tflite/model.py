@@ -39,7 +39,6 @@ class Tensor:
         shape: -1 where a size is left open.
         data: the stored bytes of a constant, else None.
         quantization: None where it holds plain numbers.
-        variable: whether it keeps its value from run to run.
         sparse: whether its data are packed as sparse.
     """
 
@@ -48,7 +47,6 @@ class Tensor:
     shape: tuple[int, ...]
     data: Array | None
     quantization: Quantization | None
-    variable: bool = False
     sparse: bool = False
 
     @functools.cached_property
@@ -96,7 +94,6 @@ class TFLiteModel:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     version: str
-    subgraphs: int = 1
 
 
 def looks_like_tflite(head: bytes) -> bool:
@@ -138,7 +135,7 @@ def _parse(data: bytes) -> TFLiteModel:
         _check(index, len(tensors))
     if not operators or not outputs:
         raise Damaged("its graph has no operators or no outputs")
-    return TFLiteModel(tensors, operators, inputs, outputs, str(version), len(graphs))
+    return TFLiteModel(tensors, operators, inputs, outputs, str(version))
 
 
 def _buffer(data: bytes, table: Table) -> Array | None:
@@ -183,7 +180,6 @@ def _tensor(table: Table, buffers: list[Array | None]) -> Tensor:
         data=data,
         # Training leaves ranges on float tensors, too: they are no quantization.
         quantization=_quantization(table.table(4), shape, name) if "int" in dtype else None,
-        variable=table.flag(5),
         sparse=sparse,
     )
 

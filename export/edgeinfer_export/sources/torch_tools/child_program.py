@@ -9,7 +9,6 @@ from typing import Any
 
 from edgeinfer.errors import ModelFileError
 
-_FLOATS = ("float32", "float64")
 # What to do with a program that keeps state.
 TAKE_STATE = (
     "Let the module take the state as an input and return the new one, save it again (or give it "

@@ -1,7 +1,5 @@
 """Open SavedModels, frozen graphs and Keras models as functions of TensorFlow."""
 
-import os
-
 import roomkit
 import tensorflow as tf
 
@@ -200,8 +198,3 @@ def _plain(name):
 def _first(error):
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return "%s: %s" % (type(error).__name__, lines[0][:300] if lines else "")
-
-
-def folder_of(path):
-    """The folder of a SavedModel, of which people also name the file."""
-    return os.path.dirname(path) if os.path.basename(path).startswith("saved_model.pb") else path
