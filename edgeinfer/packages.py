@@ -57,4 +57,6 @@ def opencv() -> Any:
     cv2 = need("cv2")
     if hasattr(cv2, "setLogLevel"):
         cv2.setLogLevel(0)
+    else:  # OpenCV 5
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     return cv2

@@ -97,6 +97,9 @@ def _is_bmp(head: bytes) -> bool:
     return int.from_bytes(head[14:18], "little") in _BMP_HEADERS
 
 
+_UNKNOWN = "nothing that is known here"
+
+
 def _text_or_unknown(head: bytes) -> tuple[str, str]:
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype html", b"<html", b"<head")):
@@ -109,9 +112,9 @@ def _text_or_unknown(head: bytes) -> tuple[str, str]:
             head[:-4].decode("utf-8")
         except UnicodeDecodeError as error:
             if error.start < len(head) - 8:
-                return "unknown", "of no kind that is known here"
+                return "unknown", _UNKNOWN
         return "other", f"a text that begins with {head[:24].decode('utf-8', 'replace')!r}"
-    return "unknown", "of no kind that is known here"
+    return "unknown", _UNKNOWN
 
 
 def read_head(path: Path) -> bytes:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from edgeinfer.frames import Array
+from edgeinfer.packages import opencv
 from edgeinfer.sources import messages
 from edgeinfer.sources.slots import CannotDecode
 from edgeinfer.timing import now_ns
@@ -221,10 +222,7 @@ def open_capture(
     Raises:
         CannotDecode: if it cannot be opened, or OpenCV was built without what it needs.
     """
-    import cv2
-
-    if hasattr(cv2, "setLogLevel"):
-        cv2.setLogLevel(0)
+    cv2 = opencv()
     cv2.setNumThreads(threads)
     has = cv2.videoio_registry.hasBackend
     capture: Any

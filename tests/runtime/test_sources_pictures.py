@@ -152,6 +152,13 @@ def test_a_truncated_png_is_an_error_that_says_so() -> None:
         decode_picture(encoded(".png")[:-6], "x.png")
 
 
+def test_opencv_adds_no_words_of_its_own(capfd: pytest.CaptureFixture[str]) -> None:
+    head = encoded(".webp")[:26]
+    with pytest.raises(SourceError, match=r"x.webp cannot be decoded: it looks like a WebP"):
+        decode_picture(head, "x.webp")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_iteration_goes_on_after_a_broken_picture(tmp_path: Path) -> None:
     (tmp_path / "1.png").write_bytes(encoded(".png"))
     (tmp_path / "2.jpg").write_bytes(b"<!DOCTYPE html><html>not found</html>")
