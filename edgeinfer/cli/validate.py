@@ -43,6 +43,8 @@ def command(
     if output_format == "json":
         print_json(document)
         return
-    print(f"{found.dataset}: {found.n} samples, task {found.task}")
+    # A metric of the user's may not tell how many it judged.
+    samples = f"{found.n} samples, " if found.n else ""
+    print(f"{found.dataset}: {samples}task {found.task}")
     for name, value in document["metrics"].items():
         print(f"{name:14} {'-' if value is None else f'{value:.4f}'}")

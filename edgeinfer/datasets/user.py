@@ -69,7 +69,7 @@ class UserData:
         return self.count
 
     def __iter__(self) -> Iterator[Sample]:
-        for number, item in enumerate(_called(self.name, self.make)):
+        for number, item in enumerate(_each(self.name, _called(self.name, self.make))):
             yield _sample(item, number, self.name, self.task)
 
 
@@ -116,9 +116,9 @@ def open_callable(text: str, task: str | None) -> UserData | UserMetric:
     items = _called(text, found)
     if hasattr(items, "__len__"):
         count = len(items)
-        first = next(iter(items), None)
+        first = next(_each(text, items), None)
     else:
-        for item in items:
+        for item in _each(text, items):
             first = item if count == 0 else first
             count += 1
     if first is None:
@@ -165,6 +165,13 @@ def _called(name: str, make: Callable[[], Any]) -> Any:
     except Exception as error:  # a user's code may raise anything
         raise DatasetError(f"{name} failed: {type(error).__name__}: {error}.") from error
     return items
+
+
+def _each(name: str, items: Iterable[Any]) -> Iterator[Any]:
+    try:
+        yield from items
+    except Exception as error:  # the same holds for each sample
+        raise DatasetError(f"{name} failed: {type(error).__name__}: {error}.") from error
 
 
 def _sample(item: Any, number: int, name: str, task: str) -> Sample:

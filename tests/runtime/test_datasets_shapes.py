@@ -342,6 +342,10 @@ def metric(model, progress):
 def fails():
     raise ValueError("out of luck")
 
+def breaks():
+    yield from data()
+    raise ValueError("the disk is gone")
+
 number = 7
 """
 
@@ -379,6 +383,7 @@ def test_a_callable_that_takes_a_model_is_a_metric(user: str) -> None:
         ("nothing", "gave no samples"),
         ("wrong", "gave a int as sample 0"),
         ("fails", "out of luck"),
+        ("breaks", "failed: ValueError: the disk is gone"),
         ("gone", "cannot be imported.*no attribute 'gone'"),
         ("number", "is a int, not a callable"),
     ],
