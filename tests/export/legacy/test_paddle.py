@@ -171,6 +171,11 @@ OPERATORS: dict[str, tuple[str, dict[str, Any], Any]] = {
     "hard_sigmoid": ("hard_sigmoid", {"slope": 0.25}, lambda x: np.clip(0.25 * x + 0.5, 0, 1)),
     "swish": ("swish", {"beta": 2.0}, lambda x: x / (1 + np.exp(-2 * x))),
     "leaky_relu": ("leaky_relu", {"alpha": 0.1}, lambda x: np.where(x > 0, x, 0.1 * x)),
+    "softplus": (
+        "softplus",
+        {"beta": 2.0, "threshold": 1.0},
+        lambda x: np.where(2 * x > 1, x, np.log1p(np.exp(2 * x)) / 2),
+    ),
     "scale": ("scale", {"scale": 2.0, "bias": 1.0}, lambda x: 2 * x + 1),
     "scale first": (
         "scale",
@@ -223,6 +228,17 @@ def test_operators_without_parameters(opener: Any, paddle: Any, data: Any, case:
     kind, given, wanted = OPERATORS[case]
     found = opener.one(paddle([step(kind, **given)], OPEN), data)
     assert_near(found, wanted(data.astype(np.float64)))
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "wanted"), [(2**31 - 1, -1, slice(None, None, -1)), (-2, 1, slice(-2, 1, -1))]
+)
+def test_slices_may_go_backwards(
+    opener: Any, paddle: Any, data: Any, start: int, end: int, wanted: slice
+) -> None:
+    given = {"axes": [2], "starts": [start], "ends": [end], "strides": [-1]}
+    path = paddle([("strided_slice", {"Input": ["x"]}, {"Out": ["y"]}, given)], OPEN)
+    assert_near(opener.one(path, data), data[:, :, wanted])
 
 
 def test_shapes_may_be_computed_by_the_program(opener: Any, paddle: Any, data: Any) -> None:

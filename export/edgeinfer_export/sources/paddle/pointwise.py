@@ -11,6 +11,8 @@ from edgeinfer_export.sources.legacy.ops import at_least
 from edgeinfer_export.sources.paddle.step import Step
 
 Handler = Callable[[Step], None]
+# From here on float32 does not tell log(1 + exp(x)) from x.
+_NEARLY_STRAIGHT = 17.0
 
 
 def _one(op: str, **names: Any) -> Handler:
@@ -121,6 +123,20 @@ def _gelu(step: Step) -> None:
     step.give(graph.node("Mul", half, graph.node("Add", curve, graph.weight(1.0)), name=step.name))
 
 
+def _softplus(step: Step) -> None:
+    """log(1 + exp(beta * x)) / beta; x itself from a threshold of beta * x on."""
+    graph, tensor, beta = step.graph, step.one("X"), step.number("beta", 1.0)
+    scaled = tensor if beta == 1 else graph.node("Mul", tensor, graph.weight(beta))
+    made = graph.node("Softplus", scaled)
+    if beta != 1:
+        made = graph.node("Div", made, graph.weight(beta))
+    limit = step.number("threshold", 20.0)
+    if limit < _NEARLY_STRAIGHT:
+        beyond = graph.node("Greater", scaled, graph.weight(limit))
+        made = graph.node("Where", beyond, tensor, made)
+    step.give(made)
+
+
 def _square(step: Step) -> None:
     step.give(step.graph.node("Mul", step.one("X"), step.one("X"), name=step.name))
 
@@ -182,7 +198,8 @@ def _p_norm(step: Step) -> None:
     """The length of vectors."""
     graph, tensor, order = step.graph, step.one("X"), step.number("porder", 2.0)
     if order != 2 or step.flag("asvector"):
-        graph.fail(f"its porder is {order:g}; 2 is supported.")
+        over = "all values" if step.flag("asvector") else "an axis"
+        graph.fail(f"its porder is {order:g} over {over}; 2 over an axis is supported.")
     keep = int(step.flag("keepdim"))
     axes = graph.ints(step.integer("axis", -1))
     total = graph.node("ReduceSum", graph.node("Mul", tensor, tensor), axes, keepdims=keep)
@@ -280,7 +297,7 @@ OPERATORS: dict[str, Handler] = {
     "silu": _swish,
     "sin": _one("Sin"),
     "softmax": _softmax,
-    "softplus": _one("Softplus"),
+    "softplus": _softplus,
     "softsign": _one("Softsign"),
     "sqrt": _one("Sqrt"),
     "square": _square,

@@ -11,6 +11,8 @@ from edgeinfer_export.sources.legacy.graph import Graph
 from edgeinfer_export.sources.paddle.program import DTYPES
 from edgeinfer_export.sources.paddle.step import Step
 
+_FAR_BEFORE = -(1 << 31)
+
 
 def _numbers(step: Step, names: tuple[str, ...]) -> list[int] | None:
     """Integers that come as tensors, which have to be constants; None where none are given."""
@@ -108,6 +110,11 @@ def _slice(step: Step) -> None:
     strides = strides or [1] * len(axes)
     if not len(axes) == len(starts) == len(ends) == len(strides):
         graph.fail(f"its axes {axes}, starts {starts} and ends {ends} do not go together.")
+    # Backwards, -1 is before the first value, and not the last one.
+    ends = [
+        _FAR_BEFORE if stride < 0 and end == -1 else end
+        for end, stride in zip(ends, strides, strict=True)
+    ]
     bounds = [graph.ints(*values) for values in (starts, ends, axes, strides)]
     tensor = graph.node("Slice", step.one("Input"), *bounds, name=step.name)
     gone = step.integers("decrease_axis")
