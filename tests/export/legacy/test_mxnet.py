@@ -134,6 +134,10 @@ OPERATORS: dict[str, tuple[str, dict[str, Any], Any]] = {
     "softmax": ("softmax", {"axis": "1"}, lambda x: soft(x, 1)),
     "log_softmax": ("log_softmax", {}, lambda x: np.log(soft(x, -1))),
     "channel": ("SoftmaxActivation", {"mode": "channel"}, lambda x: soft(x, 1)),
+    "instance": ("SoftmaxActivation", {}, lambda x: soft(x, -1)),
+    "output": ("SoftmaxOutput", {}, lambda x: soft(x.reshape(1, -1), 1).reshape(x.shape)),
+    # The mean of 0.125 and 0.334, which a file does not name.
+    "rrelu": ("LeakyReLU", {"act_type": "rrelu"}, lambda x: np.where(x > 0, x, 0.2295 * x)),
     "dropout": ("Dropout", {"p": 0.5}, lambda x: x),
     "flatten": ("Flatten", {}, lambda x: x.reshape(1, -1)),
     "reshape": ("Reshape", {"shape": (0, -1, 7)}, lambda x: x.reshape(1, 36, 7)),
@@ -146,6 +150,7 @@ OPERATORS: dict[str, tuple[str, dict[str, Any], Any]] = {
     "clip": ("clip", {"a_min": -1, "a_max": 0.5}, lambda x: np.clip(x, -1, 0.5)),
     "mean": ("mean", {"axis": (2, 3), "keepdims": True}, lambda x: x.mean((2, 3), keepdims=True)),
     "sum": ("sum", {"axis": 1, "exclude": True}, lambda x: x.sum((0, 2, 3))),
+    "sum of all": ("sum", {}, lambda x: x.sum().reshape(1)),
     "plus": ("_plus_scalar", {"scalar": "2"}, lambda x: x + 2),
     "rminus": ("_rminus_scalar", {"scalar": "2"}, lambda x: 2 - x),
     "upsampling": (

@@ -180,8 +180,8 @@ def _leaky_relu(graph: Graph, node: Node) -> list[str]:
     if kind == "selu":
         return [graph.node("Selu", tensor, name=node.name)]
     if kind == "rrelu":
-        low, high = (node.attributes.number(f"{end}_bound") for end in ("lower", "upper"))
-        slope = (low + high) / 2
+        ends = ("lower_bound", 0.125), ("upper_bound", 0.334)
+        slope = sum(node.attributes.number(*end) for end in ends) / 2
     op = {"leaky": "LeakyRelu", "rrelu": "LeakyRelu", "elu": "Elu"}.get(kind)
     if op is None:
         graph.fail(f"its act_type is {kind}.")

@@ -93,7 +93,9 @@ def _softmax_output(graph: Graph, node: Node) -> list[str]:
     tensor, attributes = node.inputs[0], node.attributes
     if attributes.flag("multi_output") or attributes.word("mode") == "channel":
         return [graph.node("Softmax", tensor, name=node.name, axis=1)]
-    if attributes.flag("preserve_shape") or graph.rank(tensor) == 2:
+    # The activation takes all axes but the last for rows, the output layer only the first.
+    rows = node.op == "SoftmaxActivation" or attributes.flag("preserve_shape")
+    if rows or graph.rank(tensor) == 2:
         return [graph.node("Softmax", tensor, name=node.name, axis=-1)]
     flat = graph.node("Softmax", flatten(graph, tensor), axis=1)
     return [graph.reshape(flat, graph.sizes(tensor), node.name)]
@@ -109,9 +111,11 @@ def _reduce(op: str) -> Handler:
             axes = [axis for axis in range(rank) if axis not in axes]
         keep = int(node.attributes.flag("keepdims"))
         if op == "ReduceSum":
-            bounds = graph.ints(*axes)
-            return [graph.node(op, tensor, bounds, name=node.name, keepdims=keep)]
-        return [graph.node(op, tensor, name=node.name, axes=axes, keepdims=keep)]
+            made = graph.node(op, tensor, graph.ints(*axes), name=node.name, keepdims=keep)
+        else:
+            made = graph.node(op, tensor, name=node.name, axes=axes, keepdims=keep)
+        # MXNet has no tensors without dimensions.
+        return [made if keep or len(axes) < rank else graph.reshape(made, [1], node.name)]
 
     return handler
 
