@@ -73,7 +73,7 @@ def fit(frame_wh: tuple[int, int], input_hw: tuple[int, int], resize: str, ancho
             ``none`` takes the frame as it is.
 
     Raises:
-        SpecError: for an unknown rule, or ``none`` and a frame of another size.
+        SpecError: for ``none`` and a frame of another size.
     """
     width, height = frame_wh
     in_h, in_w = input_hw
@@ -92,12 +92,10 @@ def fit(frame_wh: tuple[int, int], input_hw: tuple[int, int], resize: str, ancho
         crop_w, crop_h = min(width, round(in_w / scale)), min(height, round(in_h / scale))
         corner = (width - crop_w) // 2, (height - crop_h) // 2
         return Fit((*corner, max(1, crop_w), max(1, crop_h)), (in_w, in_h), (0, 0), input_hw)
-    if resize in ("letterbox", "pad-br"):
-        scale = min(in_w / width, in_h / height)
-        inner = max(1, min(in_w, round(width * scale))), max(1, min(in_h, round(height * scale)))
-        if resize == "pad-br" or anchor != "center":
-            return Fit(whole, inner, (0, 0), input_hw)
-        # Halves round down on the left and top, as in the letterbox that YOLO models train with.
-        offset = (in_w - inner[0]) // 2, (in_h - inner[1]) // 2
-        return Fit(whole, inner, offset, input_hw)
-    raise SpecError(f"Unknown resize rule '{resize}'. Known: {', '.join(RESIZE_RULES)}.")
+    scale = min(in_w / width, in_h / height)
+    inner = max(1, min(in_w, round(width * scale))), max(1, min(in_h, round(height * scale)))
+    if resize == "pad-br" or anchor != "center":
+        return Fit(whole, inner, (0, 0), input_hw)
+    # Halves round down on the left and top, as in the letterbox that YOLO models train with.
+    offset = (in_w - inner[0]) // 2, (in_h - inner[1]) // 2
+    return Fit(whole, inner, offset, input_hw)

@@ -199,6 +199,28 @@ def test_tensorrt_can_fuse_the_sum_with_the_convolution_before_it() -> None:
     assert sorted(makers[name].op_type for name in add.input) == ["Conv", "DequantizeLinear"]
 
 
+def test_tensorrt_gets_a_pair_for_a_sum_whose_other_side_nothing_else_narrows() -> None:
+    random = np.random.default_rng(0)
+    model = graph(
+        """skip (float[1, 4, 8, 8] x) => (float[1, 4, 8, 8] y) {
+          a = Tanh (x)
+          b = Conv <pads = [1, 1, 1, 1]> (x, w)
+          c = Add (b, a)
+          y = Conv <pads = [1, 1, 1, 1]> (c, v)
+        }""",
+        **{name: random.normal(0, 0.2, (4, 4, 3, 3)) for name in "wv"},
+    )
+    data = ArrayCalibration({"x": noise(16, 4, 8, 8)}, {"x": 1})
+    job = quantizer(clean(model), data, target="tensorrt", method="minmax", keep_last=False)
+    built = job.build()
+    makers = {name: node for node in built.graph.node for name in node.output}
+    add = next(node for node in built.graph.node if node.op_type == "Add")
+    assert [makers[name].op_type for name in add.input] == ["Conv", "DequantizeLinear"]
+    x = noise(1, 4, 8, 8, seed=9)
+    wanted, got = run(model, x=x), run(built, x=x)
+    assert np.linalg.norm(wanted - got) / np.linalg.norm(wanted) < 0.05
+
+
 def test_openvino_gets_unsigned_activations_signed_weights_and_float_biases() -> None:
     model = narrowed("openvino")
     tensors = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -282,3 +283,25 @@ def test_rows_of_no_class_pad_the_output_of_end2end() -> None:
     output = np.array([[[1, 1, 5, 5, 0.9, 0], [1, 1, 5, 5, 0.8, -1], [9, 9, 12, 12, 0.7, 1]]])
     found = detections("end2end", output.astype(np.float32))
     assert found.class_ids.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("head", "output", "ids", "scores"),
+    [
+        # The best box of all is of another class, and takes no place of the wanted one.
+        ("yolov8", [[[32, 10], [32, 10], [8, 8], [8, 8], [0.9, 0], [0, 0.6], [0, 0]]], [1], [0.6]),
+        ("softmax", [[0.7, 0.2, 0.1]], [1, 2], [0.2, 0.1]),
+        ("logits", [np.log([0.7, 0.2, 0.1])], [1, 2], [0.2, 0.1]),
+        ("class-ids", [0], [], []),
+        ("class-ids", [2], [2], [1]),
+    ],
+)
+def test_only_wanted_classes_are_reported(
+    head: str, output: list[object], ids: list[int], scores: list[float]
+) -> None:
+    spec = dataclasses.replace(spec_of(head, max_detections=1), keep_classes=(1, 2))
+    dtype = np.int64 if head == "class-ids" else np.float32
+    (found,) = HEADS[head].decode({"out": np.array(output, dtype)}, (SAME,), spec)
+    assert isinstance(found, Classes | Detections)
+    assert found.class_ids.tolist() == ids
+    assert found.scores.tolist() == pytest.approx(scores)
