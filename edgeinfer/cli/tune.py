@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     default="1%",
     show_default=True,
     metavar="SHARE",
-    help="How far that metric may fall: 1% is one point.",
+    help="How much of that metric may be lost, as a share of the reference's.",
 )
 @click.option(
     "--build", is_flag=True, help="Build engines that take minutes (TensorRT). [default: off]"

@@ -11,6 +11,7 @@ from edgeinfer.evaluate.answers import Predicts
 from edgeinfer.evaluate.collectors import SCORE_FLOOR
 from edgeinfer.evaluate.feed import fed
 from edgeinfer.evaluate.fit import check_fit, match_labels
+from edgeinfer.evaluate.lost import fall_text, loss, lower_is_better
 from edgeinfer.evaluate.run import Evaluation, Progress, evaluate
 from edgeinfer.evaluate.weak import DETECTION_LIMIT, showing_weak
 
@@ -22,7 +23,10 @@ __all__ = [
     "Progress",
     "check_fit",
     "evaluate",
+    "fall_text",
     "fed",
+    "loss",
+    "lower_is_better",
     "match_labels",
     "showing_weak",
 ]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgeinfer.errors import EdgeInferError
+from edgeinfer.evaluate import fall_text, loss
 from edgeinfer.tune.candidate import Candidate
 from edgeinfer.tune.frames import Material
 from edgeinfer.tune.options import TuneOptions
@@ -148,12 +150,18 @@ class Judge:
             except EdgeInferError as error:
                 one.reject(f"judging it by {dataset} failed: {error}")
                 continue
-            drop = before["value"] - after["value"]
+            name, old, new = before["metric"], before["value"], after["value"]
+            lost = loss(old, new, name)
             one.parity = {**(one.parity or {}), "metric": {"before": before, "after": after}}
-            if not drop <= self._asked.max_drop:
+            if math.isnan(loss(old, old, name)):
                 one.reject(
-                    f"its {after['metric']} is {after['value']:.4f}, the reference's "
-                    f"{before['value']:.4f}: more than {self._asked.max_drop:g} below"
+                    f"the reference itself reaches {name} {old:.4f} on {dataset}, where nothing "
+                    f"shows what a lower precision loses"
+                )
+            elif not lost <= self._asked.max_drop:
+                one.reject(
+                    f"its {name} fell {fall_text(old, new, lost)}; "
+                    f"{self._asked.max_drop:.2%} is allowed"
                 )
 
     def _metric(self, one: Candidate, dataset: str, say: Callable[[str], None]) -> dict[str, Any]:

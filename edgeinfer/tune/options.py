@@ -22,7 +22,7 @@ class TuneOptions:
         source: pictures or video with objects on them, as `run` takes it, or several; None or
             nothing for made-up ones.
         validation: labelled data; a lower precision is then judged by the task's metric.
-        max_drop: how far that may fall, as a share: 0.01 is one point.
+        max_drop: what of it may be lost, as a share of the reference's: 0.01 of 0.80 is 0.008.
         fps: the rate of paced frames; 0 for one after the other, None for what the box holds, at
             most a camera's 30.
         budget_s: seconds to take at most, judging by labelled data and building engines apart.

@@ -14,13 +14,13 @@ import pytest
 from onnx import numpy_helper
 
 from edgeinfer.errors import CheckFailed, UsageError
-from edgeinfer.evaluate import Evaluation
+from edgeinfer.evaluate import Evaluation, fall_text, loss
 from edgeinfer.measure import ratio
 from edgeinfer.results import Classes, Detections
 from edgeinfer_export import export
 from edgeinfer_export.gate.base import Attempt, Judge, Verdict
 from edgeinfer_export.gate.blame import blame
-from edgeinfer_export.gate.budget import check_metric, fall_text, loss
+from edgeinfer_export.gate.budget import check_metric
 from edgeinfer_export.gate.groups import groups_of
 from edgeinfer_export.gate.search import MAX_ATTEMPTS, Search
 from edgeinfer_export.gate.speed import Speed

@@ -181,6 +181,39 @@ def test_a_metric_of_ones_own_judges_a_lower_precision(
     assert (metric["before"]["metric"], metric["after"]["value"]) == ("mine", 0.5)
 
 
+METRICS = """
+def metric(model, progress):
+    name, values = {given!r}
+    lower = "int8" in str(model.running.path)
+    return {{name: values[lower]}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        # One point less is more than 1% of 0.3.
+        (("score", (0.30, 0.29)), "its score fell from 0.3000 to 0.2900, by 3.33%"),
+        # Of errors there may not be more.
+        (("mae", (0.10, 0.20)), "its mae fell from 0.1000 to 0.2000, by 11.11%"),
+        (("score", (0.0, 0.0)), "the reference itself reaches score 0.0000"),
+    ],
+)
+def test_what_may_be_lost_is_a_share_of_what_there_was(
+    detector: Path,
+    int8: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    given: tuple[str, tuple[float, float]],
+    said: str,
+) -> None:
+    (tmp_path / "own.py").write_text(METRICS.format(given=given))
+    monkeypatch.chdir(tmp_path)
+    asked = TuneOptions(budget_s=SHORT, validation="own:metric")
+    document = tune(detector, LoadOptions(variants=(int8,)), asked).document
+    assert by_precision(document, "int8")[0]["rejected"].startswith(said)
+
+
 @pytest.mark.parametrize("objective", ["throughput", "efficiency"])
 def test_other_objectives_have_their_own_statistic(detector: Path, objective: str) -> None:
     asked = TuneOptions(objective=objective, budget_s=SHORT)

@@ -11,10 +11,10 @@ import numpy as np
 
 from edgeinfer.datasets import Dataset
 from edgeinfer.errors import CheckFailed
-from edgeinfer.evaluate import Evaluation
+from edgeinfer.evaluate import Evaluation, loss
 from edgeinfer.frames import Array
 from edgeinfer_export.gate.base import Verdict
-from edgeinfer_export.gate.budget import check_metric, loss
+from edgeinfer_export.gate.budget import check_metric
 from edgeinfer_export.quantize.calibration import Calibration, PictureCalibration
 from edgeinfer_export.quantize.session import Session
 from edgeinfer_export.steps.accuracy import measure

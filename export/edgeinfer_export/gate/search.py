@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgeinfer.errors import CheckFailed
+from edgeinfer.evaluate import fall_text
 from edgeinfer_export.gate.base import Attempt, Judge, KeptFloat, Narrower, Verdict
 from edgeinfer_export.gate.blame import Blamed, blame
-from edgeinfer_export.gate.budget import fall_text
 from edgeinfer_export.gate.groups import Group, groups_of
 from edgeinfer_export.quantize.calibration import Calibration
 

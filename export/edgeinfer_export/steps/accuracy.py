@@ -7,9 +7,16 @@ from pathlib import Path
 
 from edgeinfer.datasets import Dataset, UserMetric
 from edgeinfer.errors import CheckFailed
-from edgeinfer.evaluate import Evaluation, evaluate, showing_weak
+from edgeinfer.evaluate import (
+    Evaluation,
+    evaluate,
+    fall_text,
+    loss,
+    lower_is_better,
+    showing_weak,
+)
 from edgeinfer.model import LoadOptions, open_model
-from edgeinfer_export.gate.budget import check_metric, fall_text, loss, lower_is_better
+from edgeinfer_export.gate.budget import check_metric
 
 Progress = Callable[[int, int], None]
 
