@@ -22,6 +22,7 @@ from edgeinfer_export.gate.base import Attempt, Judge, Verdict
 from edgeinfer_export.gate.blame import blame
 from edgeinfer_export.gate.budget import check_metric
 from edgeinfer_export.gate.groups import groups_of
+from edgeinfer_export.gate.judges import NumberJudge
 from edgeinfer_export.gate.search import MAX_ATTEMPTS, Search
 from edgeinfer_export.gate.speed import Speed
 from edgeinfer_export.job import too_few
@@ -70,6 +71,37 @@ def inputs(count: int = 12) -> ArrayCalibration:
     return ArrayCalibration(
         {"x": random.uniform(0.5, 1.5, (count, 8, 6, 6)).astype(np.float32)}, {"x": 1}
     )
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "y = Identity (s)",
+        "y = Unsqueeze (s, at)",  # [1, classes, 1]
+        "y = ArgMax <axis = 1, keepdims = 0> (s)",
+    ],
+)
+def test_classes_of_arrays_are_compared_whatever_the_graph_ends_in(
+    end: str, tmp_path: Path
+) -> None:
+    def net(turn: Sequence[float]) -> onnx.ModelProto:
+        form = {"A": "int64[1]", "U": "float[1, 3, 1]", "I": "float[1, 3]"}[end[4]]
+        model = onnx.parser.parse_model(
+            '<ir_version: 8, opset_import: ["" : 17]>'
+            f"net (float[1, 3] x) => ({form} y) <int64[1] at = {{2}}> {{ s = Mul (x, turn) {end} }}"
+        )
+        model.graph.initializer.append(numpy_helper.from_array(np.array(turn, np.float32), "turn"))
+        return model
+
+    def write(model: onnx.ModelProto, name: str) -> Path:
+        onnx.save(model, str(tmp_path / name))
+        return tmp_path / name
+
+    data = ArrayCalibration({"x": np.array([[1, 2, 3], [3, 2, 1]], np.float32)}, {"x": 1})
+    judge = NumberJudge(net([1, 1, 1]), data, write, classes=True)
+    assert judge.judge(net([2, 2, 2])).value == 1
+    # The first sample's best class becomes the first; the second's was that already.
+    assert judge.judge(net([9, 1, 1])).value == 0.5
 
 
 def narrowed(model: onnx.ModelProto) -> Quantizer:

@@ -148,7 +148,7 @@ class NumberJudge:
     def _equal(self, got: list[dict[str, Array]]) -> float:
         name = next(iter(self._wanted[0]))
         same = [
-            float(np.mean(a[name].argmax(axis=-1) == b[name].argmax(axis=-1)))
+            float(np.mean(_classes_of(a[name]) == _classes_of(b[name])))
             for a, b in zip(self._wanted, got, strict=True)
         ]
         return float(np.mean(same))
@@ -165,3 +165,10 @@ class NumberJudge:
             signal = sum(float(np.sum(np.float64(a[name]) ** 2)) for a in self._wanted)
             worst = max(worst, (noise / signal) ** 0.5 if signal > 0 else 0.0)
         return 1.0 - worst
+
+
+def _classes_of(values: Array) -> Array:
+    """The best class of each row of `[B, classes, 1...]` scores; class numbers as they are."""
+    if values.dtype.kind in "iu":
+        return values
+    return np.asarray(values.reshape(len(values), -1).argmax(axis=1))
