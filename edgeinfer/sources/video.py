@@ -27,6 +27,10 @@ _FILE_TIMEOUT_S = 30.0
 _MEMORY_BYTES = 6 << 30
 # NumPy's own threads have nothing to do in a decoder.
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+_INDEX_LAST = (
+    "Most MP4 files have their index at their end, which a server must give apart (a range): fetch "
+    "the file first, or move its index: ffmpeg -i IN -c copy -movflags +faststart OUT.mp4."
+)
 
 
 @dataclass(frozen=True)
@@ -240,6 +244,8 @@ class Video:
                 f"{name} holds interlaced frames, which this OpenCV cannot convert. Install PyAV, "
                 f"which can (pip install av), or convert it: ffmpeg -i IN -vf yadif OUT.mp4."
             )
+        if reason == messages.NO_FRAMES and name.startswith("http"):
+            remedy = _INDEX_LAST
         nothing = "OpenCV finds no video in it"
         if self._what.kind != "file":
             nothing = "no answer in time, or no video there"

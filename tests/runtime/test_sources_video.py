@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import gc
+import http.server
 import os
 import select
 import signal
@@ -257,6 +259,35 @@ def test_a_camera_that_is_not_there_is_said_at_once() -> None:
         open_source("camera:77")
     with pytest.raises(UsageError, match="camera:0"):
         open_source("camera:front")
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Gives whole files only, as many servers do."""
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def test_an_index_at_the_end_of_a_file_is_named_where_the_server_gives_whole_files(
+    tmp_path: Path,
+) -> None:
+    writer = cv2.VideoWriter(
+        str(tmp_path / "clip.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 20.0, (640, 480)
+    )
+    random = np.random.default_rng(0)
+    for _ in range(40):
+        writer.write(random.integers(0, 256, (480, 640, 3), np.uint8))
+    writer.release()
+    handler = functools.partial(Quiet, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            with pytest.raises(SourceError, match=r"holds no frame.*index at their end.*faststart"):
+                next(open_source(f"http://127.0.0.1:{server.server_port}/clip.mp4"))
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_a_dead_address_is_an_error_without_its_password() -> None:
