@@ -62,7 +62,7 @@ def open_sink(path: Path, info: Origin, frames: int | None = None) -> Sink:
         if info.frame_count != 1 and frames != 1:
             many = "many frames" if info.frame_count is None else f"{info.frame_count} frames"
             raise UsageError(
-                f"{info.name} gives {many}, and {path} holds one. Name a folder "
+                f"From {info.name} come {many}, and {path} holds one. Name a folder "
                 f"(--output {path.with_suffix('')}) or a video (--output "
                 f"{path.with_suffix('.mp4')})."
             )
