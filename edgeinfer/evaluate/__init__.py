@@ -11,7 +11,7 @@ from edgeinfer.evaluate.answers import Predicts
 from edgeinfer.evaluate.collectors import SCORE_FLOOR
 from edgeinfer.evaluate.feed import fed
 from edgeinfer.evaluate.fit import check_fit, match_labels
-from edgeinfer.evaluate.lost import fall_text, loss, lower_is_better
+from edgeinfer.evaluate.lost import change_text, loss, lower_is_better
 from edgeinfer.evaluate.run import Evaluation, Progress, evaluate
 from edgeinfer.evaluate.weak import DETECTION_LIMIT, showing_weak
 
@@ -21,9 +21,9 @@ __all__ = [
     "Evaluation",
     "Predicts",
     "Progress",
+    "change_text",
     "check_fit",
     "evaluate",
-    "fall_text",
     "fed",
     "loss",
     "lower_is_better",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeinfer.errors import EdgeInferError
-from edgeinfer.evaluate import fall_text, loss
+from edgeinfer.evaluate import change_text, loss
 from edgeinfer.tune.candidate import Candidate
 from edgeinfer.tune.frames import Material
 from edgeinfer.tune.options import TuneOptions
@@ -160,7 +160,7 @@ class Judge:
                 )
             elif not lost <= self._asked.max_drop:
                 one.reject(
-                    f"its {name} fell {fall_text(old, new, lost)}; "
+                    f"its {name} {change_text(old, new, lost)}; "
                     f"{self._asked.max_drop:.2%} is allowed"
                 )
 

@@ -265,7 +265,7 @@ def test_a_drop_beyond_the_allowed_one_is_refused(
     monkeypatch.setattr(Quantizer, "build", colour_blind)
     with pytest.raises(
         CheckFailed,
-        match=r"map50_95.*fell at best from 1\.0000 to 0\.6667.*attempts.*not written",
+        match=r"map50_95.*at best fell from 1\.0000 to 0\.6667.*attempts.*not written",
     ):
         export(
             source,

@@ -14,7 +14,7 @@ import pytest
 from onnx import numpy_helper
 
 from edgeinfer.errors import CheckFailed, UsageError
-from edgeinfer.evaluate import Evaluation, fall_text, loss
+from edgeinfer.evaluate import Evaluation, change_text, loss
 from edgeinfer.measure import ratio
 from edgeinfer.results import Classes, Detections
 from edgeinfer_export import export
@@ -144,6 +144,10 @@ def test_losses_are_shares_of_what_there_was() -> None:
     assert loss(0.80, 0.792) == pytest.approx(0.01)
     assert loss(0.5, 0.6) == pytest.approx(-0.2)
     assert loss(0.05, 0.06, "cer") == pytest.approx(0.01 / 0.95)
+    assert loss(2.0, 2.02, "mae") == pytest.approx(0.01)
+    assert loss(2.0, 1.0, "RMSE") == -0.5
+    assert (loss(0.0, 0.0, "mae"), loss(0.0, 0.1, "mae")) == (0.0, float("inf"))
+    assert np.isnan(loss(float("nan"), 0.1, "mae")) and np.isnan(loss(0.1, float("nan"), "mae"))
     assert np.isnan(loss(0.0, 0.0))
     assert np.isnan(loss(float("nan"), 0.5))
 
@@ -210,7 +214,8 @@ def test_nothing_is_kept_where_nothing_is_lost() -> None:
 def test_a_search_in_vain_names_its_best_attempt() -> None:
     everywhere = {f"layer{at}": 0.05 for at in range(6)}
     with pytest.raises(
-        CheckFailed, match=r"at best from 1\.0000 to 0\.9500, by 5\.00%.*kept 5 of 6 layers.*fp16"
+        CheckFailed,
+        match=r"at best fell from 1\.0000 to 0\.9500, by 5\.00%.*kept 5 of 6 layers.*fp16",
     ):
         searched(chain(bad=9), ByNodes(everywhere), 0.01)
 
@@ -364,9 +369,9 @@ def test_samples_that_cannot_carry_the_budget_are_told() -> None:
 
 
 def test_a_small_fall_is_told_with_the_digits_that_show_it() -> None:
-    assert fall_text(0.9, 0.89, 0.0111) == "from 0.9000 to 0.8900, by 1.11% of what it was"
-    said = fall_text(0.99912, 0.999118, 2e-6)
-    assert said == "from 0.999120 to 0.999118, by 0.0002% of what it was"
+    assert change_text(0.9, 0.89, 0.0111) == "fell from 0.9000 to 0.8900, by 1.11% of what it was"
+    said = change_text(0.99912, 0.999118, 2e-6)
+    assert said == "fell from 0.999120 to 0.999118, by 0.0002% of what it was"
 
 
 def test_a_users_metric_may_be_the_budget_of_a_gate(

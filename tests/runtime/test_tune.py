@@ -195,7 +195,7 @@ def metric(model, progress):
         # One point less is more than 1% of 0.3.
         (("score", (0.30, 0.29)), "its score fell from 0.3000 to 0.2900, by 3.33%"),
         # Of errors there may not be more.
-        (("mae", (0.10, 0.20)), "its mae fell from 0.1000 to 0.2000, by 11.11%"),
+        (("mae", (0.10, 0.20)), "its mae rose from 0.1000 to 0.2000, by 100.00%"),
         (("score", (0.0, 0.0)), "the reference itself reaches score 0.0000"),
     ],
 )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgeinfer.errors import CheckFailed
-from edgeinfer.evaluate import fall_text
+from edgeinfer.evaluate import change_text
 from edgeinfer_export.gate.base import Attempt, Judge, KeptFloat, Narrower, Verdict
 from edgeinfer_export.gate.blame import Blamed, blame
 from edgeinfer_export.gate.groups import Group, groups_of
@@ -178,7 +178,7 @@ class Search:
         best = min(self.attempts, key=_rank)
         before = self._judge.before.value
         return CheckFailed(
-            f"{self._judge.metric} fell at best {fall_text(before, best.value, best.loss)}; "
+            f"{self._judge.metric} at best {change_text(before, best.value, best.loss)}; "
             f"{self._budget:.2%} is allowed. {len(self.attempts)} "
             f"attempts were measured; the best one kept {best.kept} of {len(self._groups)} layers "
             f"in float ({best.macs:.0%} of the multiplications in {self._narrower.precision}). The "

@@ -9,8 +9,8 @@ from edgeinfer.datasets import Dataset, UserMetric
 from edgeinfer.errors import CheckFailed
 from edgeinfer.evaluate import (
     Evaluation,
+    change_text,
     evaluate,
-    fall_text,
     loss,
     lower_is_better,
     showing_weak,
@@ -56,7 +56,7 @@ def check_drop(before: Evaluation, after: Evaluation, max_drop: float) -> None:
     lost = loss(old, new, name)
     if not lost <= max_drop:
         raise CheckFailed(
-            f"{name} on {before.dataset} fell {fall_text(old, new, lost)}; "
+            f"{name} on {before.dataset} {change_text(old, new, lost)}; "
             f"{max_drop:.2%} is allowed. The file was not written. Give more and more "
             f"typical calibration pictures, another calibration method, or --precision fp32."
         )
