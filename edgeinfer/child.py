@@ -123,7 +123,7 @@ class Child:
         try:
             theirs, ours = os.pipe()
         except OSError as error:
-            self._folder.cleanup()
+            self._drop_folder()
             raise _refused(error) from error
         # Closed at the latest when nobody holds this object any more: Ctrl-C may come before
         # anybody does, or before the process has a name here.
@@ -142,12 +142,17 @@ class Child:
             )
         except BaseException as error:
             self._lifeline()
-            self._folder.cleanup()
+            os.close(theirs)
+            self._drop_folder()
             if isinstance(error, OSError):
                 raise _refused(error) from error
             raise
-        finally:
-            os.close(theirs)
+        os.close(theirs)
+
+    def _drop_folder(self) -> None:
+        """Remove it, which takes an open file; where there is none, it goes with other leftovers."""
+        with contextlib.suppress(OSError):
+            self._folder.cleanup()
 
     def read_line(self, timeout_s: float) -> bytes:
         """The next line that it prints, without its end; empty where it ended or time ran out.

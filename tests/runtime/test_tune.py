@@ -102,6 +102,7 @@ def test_what_wins_is_stored_with_its_evidence_and_then_runs(
         assert model.plan.threads == chosen["threads"]
 
 
+@pytest.mark.slow
 def test_without_inputs_that_tell_no_lower_precision_is_chosen(detector: Path, int8: Path) -> None:
     shutil.copy(int8, detector.parent)  # found beside the model
     document = tune(detector, asked=TuneOptions(budget_s=SHORT)).document
@@ -112,6 +113,7 @@ def test_without_inputs_that_tell_no_lower_precision_is_chosen(detector: Path, i
     assert "made-up frames" in document["notes"][0]
 
 
+@pytest.mark.slow
 def test_frames_on_which_nothing_is_to_be_seen_count_as_none(
     detector: Path, int8: Path, tmp_path: Path
 ) -> None:
@@ -151,6 +153,7 @@ def blinded(detector: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["source", "validation"])
 def test_a_variant_that_is_blind_is_thrown_out(detector: Path, how: str) -> None:
     path = blinded(detector)
@@ -162,6 +165,7 @@ def test_a_variant_that_is_blind_is_thrown_out(detector: Path, how: str) -> None
     assert document["best"]["precision"] == "fp32"
 
 
+@pytest.mark.slow
 def test_labelled_data_judge_a_lower_precision(detector: Path, int8: Path) -> None:
     asked = TuneOptions(budget_s=SHORT, validation=str(DATA / "validation"), max_drop=0.05)
     document = tune(detector, LoadOptions(variants=(int8,)), asked).document
@@ -170,6 +174,7 @@ def test_labelled_data_judge_a_lower_precision(detector: Path, int8: Path) -> No
     assert metric["after"]["value"] > metric["before"]["value"] - 0.05
 
 
+@pytest.mark.slow
 def test_a_metric_of_ones_own_judges_a_lower_precision(
     detector: Path, int8: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +194,7 @@ def metric(model, progress):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -214,6 +220,7 @@ def test_what_may_be_lost_is_a_share_of_what_there_was(
     assert by_precision(document, "int8")[0]["rejected"].startswith(said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["throughput", "efficiency"])
 def test_other_objectives_have_their_own_statistic(detector: Path, objective: str) -> None:
     asked = TuneOptions(objective=objective, budget_s=SHORT)
@@ -336,6 +343,7 @@ def test_the_command_prints_a_table_or_the_document(
     assert "threads 2 instead of 1" in note
 
 
+@pytest.mark.slow
 def test_another_objective_leaves_the_plan_of_the_first(
     detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -381,6 +389,7 @@ def test_open_dimensions_that_do_not_run_are_asked_for(make_model: Any) -> None:
     assert document["best"]["frames"] > 0
 
 
+@pytest.mark.slow
 def test_the_default_is_measured_to_the_end(detector: Path) -> None:
     document = tune(detector, LoadOptions(provider="cpu"), TuneOptions(budget_s=SHORT)).document
     default = document["candidates"][0]
@@ -409,6 +418,7 @@ def test_what_a_small_budget_has_no_time_for_is_told(detector: Path, int8: Path)
     assert len(document["candidates"]) < 4
 
 
+@pytest.mark.slow
 def test_frames_come_from_every_source_that_is_given(
     detector: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
