@@ -150,7 +150,7 @@ class Child:
         os.close(theirs)
 
     def _drop_folder(self) -> None:
-        """Remove it, which takes an open file; where there is none, it goes with other leftovers."""
+        """Remove it, which takes a free file number; else it goes with other leftovers."""
         with contextlib.suppress(OSError):
             self._folder.cleanup()
 
