@@ -124,7 +124,7 @@ class Outbox:
         with self._changed:
             self._ended = True
             self._changed.notify_all()
-        if not self._worker.finish(-1 if patience_s is None else patience_s):
+        if not self._worker.finish(patience_s):
             raise SinkError("A reader of the results takes nothing more: they end here.")
         if self.crash is not None:
             raise self.crash

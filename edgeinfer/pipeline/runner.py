@@ -154,8 +154,7 @@ class Run:
         if self._stopping_since is None:
             self._stopping_since = now_ns()
         elif now_ns() - self._stopping_since > _PATIENCE_S * 1e9:
-            for lane in lanes:
-                lane.interrupt()
+            _interrupt(lanes)
 
     def _await_lanes(
         self, workers: Sequence[Worker], lanes: Sequence[Lane], feed: Feed, outbox: Outbox
@@ -167,8 +166,7 @@ class Run:
             outbox.abandon()
         for worker in workers:
             while not worker.finish(_PATIENCE_S):
-                for lane in lanes:
-                    lane.interrupt()
+                _interrupt(lanes)
 
     def _end(self, outbox: Outbox) -> None:
         """Deliver what is done; after an interruption, for so long only as somebody takes it."""
@@ -218,3 +216,9 @@ class Run:
             **self.tally.to_dict(),
             "flags": list(dict.fromkeys(flags)),
         }
+
+
+def _interrupt(lanes: Sequence[Lane]) -> None:
+    """Break off the inference that each of them is in."""
+    for lane in lanes:
+        lane.interrupt()

@@ -46,14 +46,14 @@ class Worker:
             self.ended = True
             self._over.release()
 
-    def wait(self, timeout_s: float = -1) -> bool:
-        """Wait for the end of the work, for ever if not told otherwise; whether it came."""
-        if not self.ended and self._over.acquire(timeout=timeout_s):
+    def wait(self, timeout_s: float | None) -> bool:
+        """Wait for the end of the work, with None for ever; whether it came."""
+        if not self.ended and self._over.acquire(timeout=-1 if timeout_s is None else timeout_s):
             self._over.release()
         return self.ended
 
-    def finish(self, timeout_s: float = -1) -> bool:
-        """Wait for the end of work that began; what has not begun never will.
+    def finish(self, timeout_s: float | None) -> bool:
+        """Like `wait`, for work that began; what has not begun never will.
 
         Returns:
             Whether the thread is out of its work.
