@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
+import stat
 from collections.abc import Iterator
-from io import FileIO
+from io import FileIO, RawIOBase
 from pathlib import Path
 
 from edgeinfer.errors import SinkError
@@ -133,6 +135,31 @@ def check_kept(handle: int, path: Path) -> None:
         )
 
 
+def append_line(file: RawIOBase, line: str) -> None:
+    """Write one line whole; what a full disk took of it is taken back where that can be.
+
+    Args:
+        file: open for writing, without a buffer, at its end.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    data, written = memoryview(f"{line}\n".encode()), 0
+    try:
+        while written < len(data):
+            taken = file.write(data[written:])
+            if taken is None:  # a pipe that its other end opened without waiting, and is full
+                select.select([], [file], [])
+            else:
+                written += taken
+    except OSError:
+        status = os.fstat(file.fileno())
+        if written and stat.S_ISREG(status.st_mode):
+            file.truncate(status.st_size - written)
+            file.seek(0, os.SEEK_END)
+        raise
+
+
 class GrowingText:
     """A text file that grows by whole lines and replaces an older file with its first line.
 
@@ -162,26 +189,15 @@ class GrowingText:
             else:
                 if not self._direct:
                     check_kept(self._file.fileno(), self._path)
-                self._append(self._file, line)
+                append_line(self._file, line)
         except OSError as error:
             raise SinkError(f"Cannot write {self._path}: {error.strerror or error}.") from error
-
-    def _append(self, file: FileIO, line: str) -> None:
-        """Append one line; what a full disk took of it is taken back."""
-        data, written = memoryview(f"{line}\n".encode()), 0
-        try:
-            while written < len(data):
-                written += file.write(data[written:])
-        except OSError:
-            if written and not self._direct:
-                file.truncate(os.fstat(file.fileno()).st_size - written)
-            raise
 
     def _begin(self, line: str) -> FileIO:
         temp = self._path if self._direct else temporary(self._path)
         file = temp.open("ab", buffering=0)
         try:
-            self._append(file, line)
+            append_line(file, line)
             if not self._direct:
                 commit(temp, self._path)
         except BaseException:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from io import FileIO
 from pathlib import Path
 from typing import Any, TextIO
 
 from edgeinfer.errors import EdgeInferError, SinkError
-from edgeinfer.files import GrowingText
+from edgeinfer.files import GrowingText, append_line
 from edgeinfer.frames import Frame
 from edgeinfer.results import Payload, Result
 from edgeinfer.sinks.base import ReaderGone
@@ -48,8 +49,13 @@ class JsonLines:
             return
         assert self._stream is not None
         try:
-            self._stream.write(line + "\n")
             self._stream.flush()
+            raw = getattr(getattr(self._stream, "buffer", None), "raw", None)
+            if isinstance(raw, FileIO):
+                append_line(raw, line)
+            else:
+                self._stream.write(line + "\n")
+                self._stream.flush()
         except BrokenPipeError as error:
             raise ReaderGone("Nobody reads the JSON lines any more.") from error
         except (OSError, ValueError) as error:

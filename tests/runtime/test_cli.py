@@ -474,6 +474,29 @@ def test_a_full_disk_behind_stdout_is_an_error_without_a_traceback(
     assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
 
 
+@pytest.mark.parametrize("redirect", [">", ">>"])
+def test_a_disk_that_fills_up_behind_stdout_leaves_whole_lines(
+    brightness_model: Path, redirect: str, tmp_path: Path
+) -> None:
+    """A limit on the size of files stands for the disk."""
+    (tmp_path / "out.jsonl").write_text("{}\n")
+    script = f'ulimit -f 4; out=$1; shift; exec "$@" {redirect}"$out"'
+    run = [sys.executable, "-m", "edgeinfer", "run", str(brightness_model)]
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", str(tmp_path / "out.jsonl"), *run]
+        + ["synthetic:40x30", "--frames", "50", "--json", "-"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1 and "cannot be written" in done.stderr, done.stderr
+    text = (tmp_path / "out.jsonl").read_text()
+    assert text.endswith("}\n") and len(text) <= 2048
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert redirect == ">" or lines.pop(0) == {}
+    assert lines and [line["frame"] for line in lines] == list(range(len(lines)))
+
+
 def test_nothing_but_results_reaches_stdout_where_stderr_is_closed(
     make_model: Callable[..., Path], picture: Path
 ) -> None:
