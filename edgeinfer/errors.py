@@ -54,10 +54,12 @@ class SourceError(EdgeInferError):
     Attributes:
         stream: which one of the source's streams it was, where that is known.
         index: which frame of it.
+        for_good: whether it is certain that opening it again does not help.
     """
 
     stream: str | None = None
     index: int | None = None
+    for_good: bool = False
 
 
 class SinkError(EdgeInferError):
@@ -76,6 +78,16 @@ class CheckFailed(EdgeInferError):
     """A check that ran to its end and said no."""
 
     exit_code = 4
+
+
+# So many errors of one kind are told one by one.
+TOLD = 10
+
+
+def worth_telling(count: int) -> bool:
+    """Whether to tell the count-th error of a kind that may come for a year: the first ones, then
+    each that makes ten times as many, so that no log fills up."""
+    return count <= TOLD or str(count).strip("0") == "1"
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

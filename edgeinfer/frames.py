@@ -29,6 +29,7 @@ class FrameId:
         ready_ns: monotonic time at which it was decoded and ready.
         size_wh: width and height in pixels; None for frames that are no pictures.
         flags: what is odd about it (``truncated``, ``frame_count_mismatch``).
+        restarts: how often the stream had broken off, and was opened anew, before it.
     """
 
     stream: str
@@ -37,6 +38,7 @@ class FrameId:
     ready_ns: int
     size_wh: tuple[int, int] | None
     flags: tuple[str, ...] = ()
+    restarts: int = 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,14 @@ import click
 from edgeinfer.cli.describe import describe
 from edgeinfer.cli.options import PATH, format_option, model_options
 from edgeinfer.cli.output import print_json, progress, say, say_notes, summary_text
-from edgeinfer.errors import EdgeInferError, ModelFileError, SourceError, UsageError
+from edgeinfer.errors import (
+    TOLD,
+    EdgeInferError,
+    ModelFileError,
+    SourceError,
+    UsageError,
+    worth_telling,
+)
 
 if TYPE_CHECKING:
     from edgeinfer.model import LoadOptions, Model
@@ -25,8 +33,6 @@ if TYPE_CHECKING:
 
 SYNTHETIC = "synthetic"
 _SYNTHETIC_FRAMES = 100
-# So many frames of an endless source that could not be used are told one by one.
-_TOLD = 10
 # What a shell calls stdout, whose number belongs to what libraries print.
 _STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
@@ -58,6 +64,15 @@ _STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
     "[default: 2 for recordings on the CPU, else 1]",
 )
 @click.option(
+    "--reconnect",
+    type=click.FloatRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Try again for so long where a camera or stream breaks off or is not there yet; inf: for "
+    "ever.",
+)
+@click.option(
     "--on-error",
     type=click.Choice(["stop", "skip"]),
     default="stop",
@@ -75,6 +90,7 @@ def command(
     stride: int,
     policy: str | None,
     lanes: int | None,
+    reconnect: float,
     on_error: str,
     output_format: str,
 ) -> None:
@@ -92,21 +108,28 @@ def command(
     from edgeinfer.sinks import mask_beside
     from edgeinfer.sources import open_sources
 
+    _check_reconnect(reconnect, sources)
     read = read_files(model, sources, load_options)
     check_apart(read, json_path, output)
     if json_path not in (None, "-") and not is_special(Path(str(json_path))):
         check_writable(Path(str(json_path)))
     with ExitStack() as stack:
         early = None
+        how: dict[str, Any] = {
+            "stride": stride,
+            "threads": load_options.threads or 1,
+            "reconnect_s": reconnect,
+            "told": lambda text: say(f"edgeinfer: {text}"),
+        }
         if not any(_depends_on_the_model(text) for text in sources):
             # Opened first: its decoder starts while the model opens.
-            early = open_sources(sources, stride=stride, threads=load_options.threads or 1)
+            early = open_sources(sources, **how)
             stack.callback(early.close)
         whole = _only_the_whole_counts(sources)
         load_options = replace(load_options, lanes=lanes, recording=whole)
         loaded = stack.enter_context(open_model(model, load_options))
         say_notes(loaded.spec.notes, loaded.notes)
-        source = early or _made_to_measure(sources, loaded, stride, load_options.threads or 1)
+        source = early or _made_to_measure(sources, loaded, how)
         stack.callback(source.close)
         if output is not None and loaded.spec.task == "semantic":
             check_apart(read, None, mask_beside(output))
@@ -166,6 +189,18 @@ def _say_if_blind(path: Path, sha256: str) -> None:
             say_notes((), coarse_scores(graph))
 
 
+def _check_reconnect(seconds: float, sources: Sequence[str]) -> None:
+    from edgeinfer.sources import is_live
+
+    if isnan(seconds):
+        raise UsageError("--reconnect nan is no number of seconds: give one, or inf.")
+    if seconds and not any(is_live(text) for text in sources):
+        raise UsageError(
+            f"--reconnect is for cameras and streams; {', '.join(sources)} cannot break off. Leave "
+            f"it out."
+        )
+
+
 def _only_the_whole_counts(sources: Sequence[str]) -> bool:
     """Live streams and single pictures are answered as soon as possible, one frame at a time."""
     from edgeinfer.sources import is_live, is_one_picture
@@ -212,15 +247,13 @@ def _limit(frames: int | None, source: Source) -> int | None:
     return frames
 
 
-def _made_to_measure(sources: tuple[str, ...], model: Model, stride: int, threads: int) -> Source:
+def _made_to_measure(sources: tuple[str, ...], model: Model, how: Mapping[str, Any]) -> Source:
     """Sources among which some are synthetic or arrays: those are made to the model's measure."""
     from edgeinfer.sources import RandomArrays, open_sources
 
     if not model.takes_pictures and sources == (SYNTHETIC,):
         return RandomArrays(model.fed_inputs)
-    return open_sources(
-        sources, size_wh=model.size_wh, stride=stride, threads=threads, inputs=model.given_inputs
-    )
+    return open_sources(sources, size_wh=model.size_wh, inputs=model.given_inputs, **how)
 
 
 def _depends_on_the_model(text: str) -> bool:
@@ -281,14 +314,15 @@ class _Teller:
     def _skip(self, outcome: Outcome, error: EdgeInferError) -> None:
         """Of an endless source the first are told, then each that makes ten times as many."""
         self._skipped += 1
-        count = str(self._skipped)
-        if self._endless and self._skipped > _TOLD and count.strip("0") != "1":
+        if self._endless and not worth_telling(self._skipped):
             return
         frame = outcome.frame.id if outcome.frame is not None else None
         which = f"{frame.stream} #{frame.index}" if frame is not None else "a frame"
         so_far = ""
-        if self._endless and self._skipped >= _TOLD:
-            so_far = f" {count} were skipped so far; from here on only some are told (--json: all)."
+        if self._endless and self._skipped >= TOLD:
+            so_far = (
+                f" {self._skipped} were skipped so far; of more only some are told (--json: all)."
+            )
         say(f"edgeinfer: skipped {which}: {error}{so_far}")
 
 

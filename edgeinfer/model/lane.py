@@ -133,7 +133,7 @@ class Lane:
             ProviderError: if inference fails, and again after the engine was opened anew.
         """
         self._keep_up()
-        self._follow(frame)
+        gap = self._follow(frame)
         if self._has_run:
             # Not before: a single frame does not earn the time that this takes.
             self._join_pages()
@@ -162,7 +162,7 @@ class Lane:
             latency_ns=done - started,
             age_ns=done - frame.id.ready_ns,
             dropped_before=dropped_before,
-            flags=frame.id.flags + self._flags + flags + getattr(value, "flags", ()),
+            flags=frame.id.flags + gap + self._flags + flags + getattr(value, "flags", ()),
         )
 
     def _decode(self, outputs: Arrays, view: View) -> Payload:
@@ -277,14 +277,23 @@ class Lane:
         self._array_binding.rebind(data)
         return self._array_binding
 
-    def _follow(self, frame: Frame) -> None:
-        """Begin anew with another recording; single pictures are the steps of one."""
+    def _follow(self, frame: Frame) -> tuple[str, ...]:
+        """Begin anew with another recording, or after a gap; single pictures are the steps of one.
+
+        Returns:
+            The flags of a frame before which the stream was opened anew.
+        """
         now, before = frame.id, self._before
         self._before = now
-        if before is None or (isinstance(frame.data, np.ndarray) and now.media_time_ns is None):
-            return
-        if now.stream != before.stream or now.index < before.index:
+        if before is None:
+            return ()
+        if now.stream == before.stream and now.restarts > before.restarts:
             self.reset()
+            return ("reconnected",)
+        single = isinstance(frame.data, np.ndarray) and now.media_time_ns is None
+        if not single and (now.stream != before.stream or now.index < before.index):
+            self.reset()
+        return ()
 
     def reset(self) -> None:
         """Forget the state of the frames before, as for another stream."""

@@ -119,6 +119,8 @@ def open_sources(
     stride: int = 1,
     threads: int = 1,
     inputs: tuple[TensorSpec, ...] = (),
+    reconnect_s: float = 0.0,
+    told: Callable[[str], None] | None = None,
 ) -> Chain:
     """Open several sources as one, in their order; the arguments are those of `open_source`.
 
@@ -133,7 +135,14 @@ def open_sources(
     return Chain(
         [
             functools.partial(
-                open_source, text, size_wh=size_wh, stride=stride, threads=threads, inputs=inputs
+                open_source,
+                text,
+                size_wh=size_wh,
+                stride=stride,
+                threads=threads,
+                inputs=inputs,
+                reconnect_s=reconnect_s,
+                told=told,
             )
             for text in texts
         ]

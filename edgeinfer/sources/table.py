@@ -6,12 +6,17 @@ import glob
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from edgeinfer.errors import SourceError, UsageError, suggest
 from edgeinfer.records import dataclass
 from edgeinfer.sniff import SOURCES_HELP, kind_of_file
 from edgeinfer.sources.base import Source
+from edgeinfer.sources.public import public_source
 from edgeinfer.spec import TensorSpec
+
+if TYPE_CHECKING:
+    from edgeinfer.sources.video import Video
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,9 @@ class Wish:
         timeout_s: seconds without a frame after which a decoder is given up; None for the
             default of its kind.
         inputs: what the model wants to be given; it says where one frame of an array ends.
+        reconnect_s: seconds for which a live stream that broke off, or is not there yet, is tried
+            again.
+        told: takes what happens to a live stream meanwhile, for people.
     """
 
     size_wh: tuple[int, int] | None = None
@@ -32,6 +40,8 @@ class Wish:
     threads: int = 1
     timeout_s: float | None = None
     inputs: tuple[TensorSpec, ...] = ()
+    reconnect_s: float = 0.0
+    told: Callable[[str], None] | None = None
 
 
 Opener = Callable[[str, Wish], Source]
@@ -64,19 +74,30 @@ def _synthetic(text: str, wish: Wish) -> Source:
 def _camera(text: str, wish: Wish) -> Source:
     from edgeinfer.sources.live import open_camera
 
-    return open_camera(text, wish.stride, wish.timeout_s)
+    return _live(text, wish, lambda: open_camera(text, wish.stride, wish.timeout_s))
 
 
 def _url(text: str, wish: Wish) -> Source:
     from edgeinfer.sources.live import open_url
 
-    return open_url(text, wish.stride, wish.threads, wish.timeout_s)
+    return _live(
+        public_source(text), wish, lambda: open_url(text, wish.stride, wish.threads, wish.timeout_s)
+    )
 
 
 def _gst(text: str, wish: Wish) -> Source:
     from edgeinfer.sources.live import open_gst
 
-    return open_gst(text, wish.stride, wish.timeout_s)
+    return _live("gst", wish, lambda: open_gst(text, wish.stride, wish.timeout_s))
+
+
+def _live(name: str, wish: Wish, opener: Callable[[], Video]) -> Source:
+    """A stream that ends where it breaks off, or one that does not."""
+    if not wish.reconnect_s:
+        return opener()
+    from edgeinfer.sources.lasting import Lasting
+
+    return Lasting(name, opener, wish.reconnect_s, wish.told)
 
 
 # By what the text begins with, up to its first colon.
@@ -105,6 +126,8 @@ def open_source(
     threads: int = 1,
     timeout_s: float | None = None,
     inputs: tuple[TensorSpec, ...] = (),
+    reconnect_s: float = 0.0,
+    told: Callable[[str], None] | None = None,
 ) -> Source:
     """Open whatever the text means.
 
@@ -119,10 +142,14 @@ def open_source(
             (files) or 10 (cameras and streams).
         inputs: those that a model wants to be given (`Model.given_inputs`): an array file that
             holds a stack of them is then a frame for each.
+        reconnect_s: seconds for which a camera or stream that broke off, or is not there yet, is
+            tried again (`math.inf`: for ever); 0 to let it end there. Its frames go on counting.
+        told: takes a sentence when it breaks off and when it is back; of many, a few. It is called
+            in the thread that reads.
 
     Raises:
         SourceError: if it is missing, empty or no source at all.
-        UsageError: for a text that means nothing, or a stride below 1.
+        UsageError: for a text that means nothing, a stride below 1 or a time below 0.
     """
     if not isinstance(text, (str, Path)):
         raise UsageError(
@@ -133,7 +160,9 @@ def open_source(
         raise UsageError(f"The stride is {stride}; give 1 (every frame) or more.")
     if threads < 1:
         raise UsageError(f"The number of threads is {threads}; give 1 or more.")
-    wish = Wish(size_wh, stride, threads, timeout_s, inputs)
+    if not reconnect_s >= 0:
+        raise UsageError(f"reconnect_s is {reconnect_s}; give seconds, 0 or more.")
+    wish = Wish(size_wh, stride, threads, timeout_s, inputs, reconnect_s, told)
     return _opener(str(text))(str(text), wish)
 
 

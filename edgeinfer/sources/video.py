@@ -27,6 +27,8 @@ _FILE_TIMEOUT_S = 30.0
 _MEMORY_BYTES = 6 << 30
 # NumPy's own threads have nothing to do in a decoder.
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+# Reasons of the decoder that no second try changes.
+_FOR_GOOD = (messages.NO_BACKEND, messages.TOO_LARGE, messages.INTERLACED)
 _INDEX_LAST = (
     "Most MP4 files have their index at their end, which a server must give apart (a range): fetch "
     "the file first, or move its index: ffmpeg -i IN -c copy -movflags +faststart OUT.mp4."
@@ -64,6 +66,10 @@ class Video:
         stride: every how many-th frame is given; `FrameId.index` counts all of them.
         threads: that decode.
         timeout_s: seconds to wait for the child's next sign of life.
+
+    Attributes:
+        ending: how it ended, where that is worth telling.
+        damaged: frames that could not be decoded.
     """
 
     def __init__(self, what: Target, stride: int, threads: int, timeout_s: float) -> None:
@@ -91,9 +97,10 @@ class Video:
         self._lock = threading.Lock()
         self._info: SourceInfo | None = None
         self._claimed = -1
-        self._notes: tuple[str, ...] = ()
-        self._lost = 0
+        self.ending: tuple[str, ...] = ()
+        self.damaged = 0
         self._failure: str | None = None
+        self._for_good = False
         self._told = False
         self._over = False
         self._closing = False
@@ -116,10 +123,13 @@ class Video:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        if not self._lost:
-            return self._notes
-        damaged = f"{self._what.name}: frames that were damaged and passed over: {self._lost}."
-        return (*self._notes, damaged)
+        return (*self.ending, *damaged_note(self._what.name, self.damaged))
+
+    @property
+    def recording(self) -> bool:
+        """Whether it says how many frames it has, which is known once `info` is: then it has an
+        end, also where it comes from a server."""
+        return self._claimed > 0
 
     def __iter__(self) -> Iterator[Frame]:
         return self
@@ -169,8 +179,9 @@ class Video:
             elif record.kind == messages.END:
                 self._ended(values[0])
             elif record.kind == messages.LOST:
-                self._lost += values[0]
+                self.damaged += values[0]
             elif record.kind == messages.TEXT:
+                self._for_good = values[1] in _FOR_GOOD
                 self._fail(self._why_refused(values[1], record.text))
             elif record.kind != messages.ALIVE:
                 raise ValueError(f"the decoder sent a record of kind {record.kind}")
@@ -197,9 +208,9 @@ class Video:
 
     def _ended(self, decoded: int) -> None:
         if self._what.live:
-            self._notes += (f"{self._what.name} ended after {decoded} frames.",)
+            self.ending += (f"{self._what.name} ended after {decoded} frames.",)
         elif self._claimed > 0 and decoded != self._claimed:
-            self._notes += (
+            self.ending += (
                 f"{self._what.name}: its header claims {self._claimed} frames, {decoded} could be "
                 f"decoded.",
             )
@@ -214,6 +225,7 @@ class Video:
     def _error(self, why: str) -> SourceError:
         error = SourceError(why)
         error.stream, error.index = self._what.name, self._next_index
+        error.for_good = self._for_good
         return error
 
     def _silent(self, seconds: str) -> str:
@@ -271,6 +283,11 @@ class Video:
         said = process.stderr.read() if process.stderr is not None and code is not None else b""
         last = said.decode(errors="replace").strip().splitlines()[-1:]
         return f"{self._where()}: the decoder ended with code {code}. {' '.join(last)}".strip()
+
+
+def damaged_note(name: str, count: int) -> tuple[str, ...]:
+    """What to tell of frames that were passed over, if there were any."""
+    return (f"{name}: frames that were damaged and passed over: {count}.",) if count else ()
 
 
 def _end(child: Child, memory: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,18 @@ def test_the_frames_of_a_video_are_steps_and_another_video_begins_anew(make_mode
             frame = edgeinfer.frames.frame_from_array({"": ONE}, stream, index)
             found.append(lane.predict(frame).to_dict()["outputs"]["total"]["values"][0])
     assert found == [2, 4, 2, 4, 2]
+
+
+def test_what_comes_after_a_gap_begins_anew_and_says_so(make_model: Any) -> None:
+    with edgeinfer.load(make_model(SUM, spec=spec_of())) as model:
+        lane, results = model.lane(), []
+        for index, restarts in enumerate((0, 0, 1, 1, 3)):
+            frame = edgeinfer.frames.frame_from_array({"": ONE}, "camera", index)
+            identity = dataclasses.replace(frame.id, restarts=restarts)
+            results.append(lane.predict(dataclasses.replace(frame, id=identity)))
+    totals = [result.to_dict()["outputs"]["total"]["values"][0] for result in results]
+    assert totals == [2, 4, 2, 4, 2]
+    assert [result.flags for result in results] == [(), (), ("reconnected",), (), ("reconnected",)]
 
 
 def test_a_frame_brings_neither_state_nor_constants_nor_context(make_model: Any) -> None:
