@@ -315,15 +315,21 @@ class Lane:
                 by a clock would have to wait for it.
 
         Returns:
-            False for models of arrays: what shapes they will get is not known.
+            False for models of arrays, where it is not known what shapes they will get, and for
+            those that do not take what the buffer holds: the first frame is their first run.
 
         Raises:
-            ProviderError: if inference fails.
+            ProviderError: if it is interrupted.
         """
         self._keep_up()
         if self._host is None:
             return False
-        self._run(self._binding)
+        try:
+            self._run(self._binding)
+        except ProviderError:
+            if self._interrupted:
+                raise
+            return False
         if for_long:
             self._join_pages()
         return True

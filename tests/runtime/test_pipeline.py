@@ -365,6 +365,33 @@ def test_models_of_arrays_with_open_sizes_need_no_warm_up(make_model: MakeModel)
     assert (summary["frames"], summary["warmup_frames"]) == (4, 0)
 
 
+def test_a_model_that_fails_on_black_pictures_runs_on_others(make_model: MakeModel) -> None:
+    """Warming up must not decide that: many a graph cannot do without something in the picture."""
+    path = make_model(
+        """
+        net (float[1, 3, 8, 8] x) => (float[1, 2] y)
+        <float[1, 2] table = {1, 2}, float zero = {0}, int64[1] beyond = {9}>
+        {
+          peak = ReduceMax <keepdims = 0> (x)
+          dark = Equal (peak, zero)
+          bit = Cast <to = 7> (dark)
+          index = Mul (bit, beyond)
+          y = Gather <axis = 0> (table, index)
+        }
+        """,
+        spec={
+            "task": "classify",
+            "head": "logits",
+            "inputs": [{"name": "x", "kind": "image", "size_hw": [8, 8], "scale": 1 / 255}],
+        },
+    )
+    with edgeinfer.load(path) as model:
+        summary = Run(model, Numbered(3), [], RunOptions(skip_errors=True)).run()
+        with pytest.raises(ProviderError, match="Gather"):
+            Run(model, Numbered(3), [], RunOptions()).run()
+    assert [summary[key] for key in ("frames", "errors", "warmup_frames")] == [2, 1, 0]
+
+
 @pytest.mark.parametrize("name", ["edgeinfer-outbox", "edgeinfer-feed", "edgeinfer-lane"])
 @pytest.mark.parametrize("begins", [True, False])
 def test_ctrl_c_while_a_thread_starts_leaves_none_behind(
