@@ -220,6 +220,7 @@ def decoded(png: bytes) -> np.ndarray[Any, Any]:
     return np.asarray(picture)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_page_fits_phone_and_desktop_in_light_and_dark_and_asks_nobody(
     make_report: MakeReport, browser: Browser, tmp_path: Path, kind: str

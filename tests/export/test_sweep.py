@@ -206,6 +206,7 @@ def test_a_sweep_replaces_an_older_one_as_a_whole_and_links_stay(
     assert swept.to_dict() == json.loads((folder / "out.sweep.json").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_whenever_a_sweep_is_ended_all_files_are_of_one_sweep(
     classifier: Path, classes: Path, tmp_path: Path, how: signal.Signals

@@ -101,6 +101,7 @@ def test_a_room_is_built_once_and_found_again(spec: RoomSpec, home: Path, tmp_pa
         __import__("oldframework")
 
 
+@pytest.mark.slow
 def test_another_lock_list_is_another_room(spec: RoomSpec, home: Path, tmp_path: Path) -> None:
     first = open_room("tiny", spec=spec)
     wheel(tmp_path / "wheels", "oldframework", "1.3", "VALUE = 43\n")
@@ -115,6 +116,7 @@ def test_another_lock_list_is_another_room(spec: RoomSpec, home: Path, tmp_path:
     assert rooms(home) == [second.python.parents[1].name]
 
 
+@pytest.mark.slow
 def test_what_a_killed_builder_left_is_collected(spec: RoomSpec, home: Path) -> None:
     room = open_room("tiny", spec=spec)
     folder = room.python.parents[1]
@@ -126,6 +128,7 @@ def test_what_a_killed_builder_left_is_collected(spec: RoomSpec, home: Path) -> 
     assert rooms(home) == sorted(["other-000000000000-12345678", again.python.parents[1].name])
 
 
+@pytest.mark.slow
 def test_a_room_whose_python_is_gone_is_built_anew(spec: RoomSpec, home: Path) -> None:
     room = open_room("tiny", spec=spec)
     room.python.unlink()
@@ -133,6 +136,7 @@ def test_a_room_whose_python_is_gone_is_built_anew(spec: RoomSpec, home: Path) -
     assert len(rooms(home)) == 1
 
 
+@pytest.mark.slow
 def test_two_that_want_the_same_room_build_it_once(spec: RoomSpec, home: Path) -> None:
     found: list[Room] = []
     told: list[str] = []
@@ -149,6 +153,7 @@ def test_two_that_want_the_same_room_build_it_once(spec: RoomSpec, home: Path) -
     assert len(rooms(home)) == 1
 
 
+@pytest.mark.slow
 def test_a_package_that_is_nowhere_is_one_clear_error(spec: RoomSpec, home: Path) -> None:
     spec.lock.write_text("oldframework==9.9\n")
     with pytest.raises(MissingPackageError, match=r"oldframework==9\.9.*check the network"):
@@ -156,6 +161,7 @@ def test_a_package_that_is_nowhere_is_one_clear_error(spec: RoomSpec, home: Path
     assert rooms(home) == []
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_building_leaves_nothing(spec: RoomSpec, home: Path) -> None:
     def interrupt(text: str) -> None:
         if text.startswith("tiny:"):

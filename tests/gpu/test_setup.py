@@ -85,6 +85,7 @@ def test_a_damaged_piece_is_told_and_leaves_no_wheel(tmp_path: Path) -> None:
     assert not (tmp_path / "whole" / large.name).exists()
 
 
+@pytest.mark.slow
 def test_the_script_installs_pieces_and_what_they_need_without_a_network(tmp_path: Path) -> None:
     wheel(tmp_path / "w", "edgeinfer_test_upper", "edgeinfer-test-lower", filler=5000)
     wheel(tmp_path / "w", "edgeinfer_test_lower")
