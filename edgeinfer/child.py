@@ -14,6 +14,7 @@ import functools
 import os
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -57,6 +58,16 @@ class Finished:
     returncode: int | None
     stdout: bytes
     stderr: str
+
+
+def readable(pipe: int, timeout_s: float) -> bool:
+    """Whether a pipe has something to read, or came to its end, within so many seconds.
+
+    By poll(2): select(2) knows no descriptor beyond 1023, and a server may hold thousands.
+    """
+    watch = select.poll()
+    watch.register(pipe, select.POLLIN)
+    return bool(watch.poll(max(0.0, timeout_s) * 1000))
 
 
 def _processor() -> int:
@@ -163,7 +174,7 @@ class Child:
         pipe = self.process.stdout.fileno()
         until = time.monotonic() + timeout_s
         line = b""
-        while select.select([pipe], [], [], max(0.0, until - time.monotonic()))[0]:
+        while readable(pipe, until - time.monotonic()):
             byte = os.read(pipe, 1)
             if byte in (b"", b"\n"):
                 return line
@@ -183,17 +194,23 @@ class Child:
             stdout, stderr = self.process.communicate(timeout=timeout_s)
             code: int | None = self.process.returncode
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            self.kill()
             stdout, stderr = self.process.communicate()
             code = None
         finally:
             self.close()
         return Finished(code, stdout, stderr.decode(errors="replace"))
 
+    def kill(self) -> None:
+        """Kill it and what it started in its group, which else would hold its pipes open; any
+        thread may call it."""
+        if self.process.returncode is None:  # nobody else can have its number yet
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+
     def close(self) -> None:
-        """Kill it if it still runs and reap it; a second call does nothing."""
-        if self.process.poll() is None:
-            self.process.kill()
+        """Kill it, where that was not done, and reap it; a second call does nothing."""
+        self.kill()
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             if pipe is not None and not pipe.closed:

@@ -91,7 +91,9 @@ def _hold(lifeline: int) -> None:
         import _thread
 
         _thread.start_new_thread(_watch, (lifeline, group))
-    if select.select([lifeline], [], [], 0)[0]:  # it was closed before this process was ready
+    ended = select.poll()  # select(2) knows no number beyond 1023, and this one is the parent's
+    ended.register(lifeline, select.POLLIN)
+    if ended.poll(0):  # it was closed before this process was ready
         os.killpg(group, signal.SIGKILL)
 
 

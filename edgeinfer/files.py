@@ -149,7 +149,9 @@ def append_line(file: RawIOBase, line: str) -> None:
         while written < len(data):
             taken = file.write(data[written:])
             if taken is None:  # a pipe that its other end opened without waiting, and is full
-                select.select([], [file], [])
+                room = select.poll()
+                room.register(file, select.POLLOUT)
+                room.poll()
             else:
                 written += taken
     except OSError:

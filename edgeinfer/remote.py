@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import select
 import signal
 import subprocess
 import threading
@@ -11,12 +10,12 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from edgeinfer.child import Child
+from edgeinfer.child import Child, readable
 from edgeinfer.errors import EdgeInferError
 from edgeinfer.timing import now_ns
 
 _LAST_LINES = 5
-# `select` takes no time beyond what the system's clock holds; a longer wait is several.
+# `poll` counts milliseconds in 32 bits; a longer wait is several.
 _LONGEST_WAIT_S = 86_400.0
 
 
@@ -82,8 +81,7 @@ class Remote:
         deadline = now_ns() + round(timeout_s * 1e9)
         while b"\n" not in self._rest:
             left = (deadline - now_ns()) / 1e9
-            wait_s = min(max(0.0, left), _LONGEST_WAIT_S)
-            ready, _, _ = select.select([stream], [], [], wait_s)
+            ready = readable(stream.fileno(), min(left, _LONGEST_WAIT_S))
             if not ready and left <= _LONGEST_WAIT_S:
                 raise WorkerFailed(f"it took longer than {timeout_s:.0f} s")
             if not ready:
@@ -120,9 +118,7 @@ class Remote:
 
     def close(self) -> None:
         """End the child; a second call does nothing."""
-        process = self._child.process
-        if process.poll() is None:
-            process.kill()
-        process.wait()
+        self._child.kill()
+        self._child.process.wait()
         self._listener.join(timeout=1)
         self._child.close()

@@ -61,7 +61,7 @@ def probe_all() -> list[dict[str, Any]]:
             over.set()
             pool.shutdown(wait=False, cancel_futures=True)
             for child in started:
-                child.process.kill()
+                child.kill()
             raise
 
 
@@ -69,7 +69,7 @@ def _probe(name: str, started: list[Child], over: threading.Event) -> dict[str, 
     child = Child("edgeinfer.providers.probe", [name])
     started.append(child)
     if over.is_set():  # it was not yet among those that were ended
-        child.process.kill()
+        child.kill()
     finished = child.wait(_TIMEOUT_S)
     answer: dict[str, Any] = dict(_UNTOLD)
     lines = finished.stdout.decode(errors="replace").split(_MARK)[1:]

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -171,3 +172,34 @@ def test_a_box_that_allows_no_more_files_says_what_to_do(tmp_path: Path) -> None
     assert "No child process can be started" in told.stderr
     assert "ulimit -n" in told.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_children_start_in_a_process_of_many_open_files() -> None:
+    """select(2) knows no descriptor beyond 1023."""
+    code = (
+        "import os, resource\n"
+        "hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 2048), hard))\n"
+        "held = [os.open('/dev/null', os.O_RDONLY) for _ in range(1024)]\n"
+        "from edgeinfer.child import Child\n"
+        "from edgeinfer.remote import Remote\n"
+        "def child():\n"
+        "    return Child('edgeinfer.doctor.become', ['echo', '{}'])\n"
+        "print(child().read_line(60), child().wait(60).stdout, Remote(child()).hear(60))\n"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert told.stdout == f"{b'{}'!r} {b'{}' + os.linesep.encode()!r} {{}}\n", told.stderr
+
+
+@pytest.mark.parametrize("way", ["wait", "close"])
+def test_what_a_child_started_ends_with_it(way: str, family: Any) -> None:
+    """It holds the pipes of the child, so that waiting for their end would last as long."""
+    child = Child("edgeinfer.doctor.become", ["sh", "-c", "sleep 600 & echo $!; wait"])
+    left = int(child.read_line(60))
+    began = time.monotonic()
+    if way == "wait":
+        assert child.wait(0.1).returncode is None
+    else:
+        child.close()
+    assert family.gone([left])
+    assert time.monotonic() - began < 30

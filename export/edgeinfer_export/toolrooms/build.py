@@ -185,7 +185,7 @@ def _step(
     child = Child(module, args, python=python)
     last: deque[str] = deque(maxlen=20)
     listener = threading.Thread(target=_listen, args=(child, last), daemon=True)
-    timer = threading.Timer(_BUILD_S, child.process.kill)
+    timer = threading.Timer(_BUILD_S, child.kill)
     try:
         listener.start()
         timer.start()
