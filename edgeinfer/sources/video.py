@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgeinfer.child import Child
-from edgeinfer.errors import SourceError
+from edgeinfer.errors import EdgeInferError, SourceError
 from edgeinfer.frames import Frame, FrameId
 from edgeinfer.packages import need
 from edgeinfer.records import dataclass
@@ -67,6 +67,9 @@ class Video:
         threads: that decode.
         timeout_s: seconds to wait for the child's next sign of life.
 
+    Raises:
+        SourceError: if the box allows no further process, or no memory or file for it.
+
     Attributes:
         ending: how it ended, where that is worth telling.
         damaged: frames that could not be decoded.
@@ -78,22 +81,6 @@ class Video:
         self._what = what
         self._stride = stride
         self._timeout_s = timeout_s
-        memory = shared_memory()
-        # The child's own time limits end before ours: then it can say what went wrong.
-        patience_ms = str(int(timeout_s * 800))
-        arguments = [what.kind, what.target, str(stride), str(threads), patience_ms]
-        self._child = Child(
-            "edgeinfer.sources.decoder",
-            [str(memory), *arguments],
-            pass_fds=[memory],
-            memory_bytes=_MEMORY_BYTES,
-            environment=_ENVIRONMENT,
-        )
-        self._end_child = weakref.finalize(self, _end, self._child, memory)
-        process = self._child.process
-        assert process.stdin is not None and process.stdout is not None
-        self._inbox = Inbox(process.stdout.fileno(), timeout_s)
-        self._lender = Lender(memory, process.stdin.fileno())
         self._lock = threading.Lock()
         self._info: SourceInfo | None = None
         self._claimed = -1
@@ -105,6 +92,40 @@ class Video:
         self._over = False
         self._closing = False
         self._next_index = 0
+        try:
+            self._start(threads)
+        except (EdgeInferError, OSError) as error:
+            why = str(error).rstrip(".")
+            raise self._error(self._why_refused(messages.REFUSED, why)) from error
+
+    def _start(self, threads: int) -> None:
+        """Start the child.
+
+        Raises:
+            EdgeInferError: if the box gives no process.
+            OSError: if it gives no file.
+        """
+        what = self._what
+        memory = shared_memory()
+        # The child's own time limits end before ours: then it can say what went wrong.
+        patience_ms = str(int(self._timeout_s * 800))
+        arguments = [what.kind, what.target, str(self._stride), str(threads), patience_ms]
+        try:
+            self._child = Child(
+                "edgeinfer.sources.decoder",
+                [str(memory), *arguments],
+                pass_fds=[memory],
+                memory_bytes=_MEMORY_BYTES,
+                environment=_ENVIRONMENT,
+            )
+        except BaseException:
+            os.close(memory)
+            raise
+        self._end_child = weakref.finalize(self, _end, self._child, memory)
+        process = self._child.process
+        assert process.stdin is not None and process.stdout is not None
+        self._inbox = Inbox(process.stdout.fileno(), self._timeout_s)
+        self._lender = Lender(memory, process.stdin.fileno())
 
     @property
     def info(self) -> SourceInfo:
@@ -148,7 +169,7 @@ class Video:
     def close(self) -> None:
         # First the kill: it wakes a thread that waits for the child with the lock in its hand.
         self._closing = True
-        self._child.process.kill()
+        self._child.kill()
         with self._lock:
             self._over = self._told = True
             self._end_child()

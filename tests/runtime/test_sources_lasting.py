@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import http.server
 import itertools
 import json
 import math
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -17,8 +19,8 @@ import numpy as np
 import pytest
 
 from edgeinfer.cli import main as cli
-from edgeinfer.errors import SourceError, UsageError, worth_telling
-from edgeinfer.sources import open_source
+from edgeinfer.errors import EdgeInferError, SourceError, UsageError, worth_telling
+from edgeinfer.sources import open_source, video
 from edgeinfer.sources.lasting import Lasting
 from edgeinfer.sources.video import Video
 from edgeinfer.timing import now_ns
@@ -168,6 +170,33 @@ def test_what_cannot_get_better_is_said_at_once() -> None:
     hopeless.for_good = True
     with pytest.raises(SourceError, match="^no GStreamer$"):
         refusing(hopeless)
+
+
+def test_a_box_that_gives_no_process_for_a_while_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise EdgeInferError("No child process can be started: allow more processes.")
+
+    monkeypatch.setattr(video, "Child", refuse)
+    open_files = len(os.listdir("/proc/self/fd"))
+    source = open_source("rtsp://camera/", reconnect_s=0.2)
+    with pytest.raises(SourceError, match=r"No child process .* tried again for 0\.2 s") as told:
+        next(source)
+    assert (told.value.stream, told.value.index) == ("rtsp://camera/", 0)
+    assert list(source) == []
+    assert len(os.listdir("/proc/self/fd")) == open_files
+
+
+def test_a_box_that_gives_no_file_for_a_while_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(video, "shared_memory", refuse)
+    with pytest.raises(SourceError, match=r"Too many open files.* tried again for 0\.2 s"):
+        next(open_source("rtsp://camera/", reconnect_s=0.2))
 
 
 def test_closing_ends_the_wait() -> None:
