@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import _thread
 import atexit
+import contextlib
+import io
 import os
 import signal
 import sys
@@ -40,6 +42,7 @@ def entry() -> None:
     try:
         try:
             fill_gaps()
+            forgive_stderr()
             install()
             keep_stdout()
             for name, value in environment.VARIABLES.items():
@@ -106,6 +109,29 @@ def fill_gaps() -> None:
     os.close(number)
     if sys.stderr is None:  # print(file=None) would print to stdout
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
+class _Forgiving(io.FileIO):
+    """A file that takes everything, and loses what cannot be written."""
+
+    def write(self, data: Any) -> int:
+        taken = None
+        with contextlib.suppress(OSError):
+            taken = super().write(data)
+        return taken or memoryview(data).nbytes
+
+
+def forgive_stderr() -> None:
+    """What is told to people must end nothing: their disk is full, or nobody reads the log any
+    more, and the results still go where they should."""
+    before = sys.stderr
+    try:
+        raw = _Forgiving(before.fileno(), "w", closefd=False)
+    except (OSError, ValueError):  # no file is behind it
+        return
+    sys.stderr = io.TextIOWrapper(
+        io.BufferedWriter(raw), before.encoding, before.errors, line_buffering=True
+    )
 
 
 def install() -> None:

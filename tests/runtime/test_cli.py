@@ -508,6 +508,19 @@ def test_nothing_but_results_reaches_stdout_where_stderr_is_closed(
     assert json.loads(line)["task"] == "classify"
 
 
+@pytest.mark.parametrize("log", [">/dev/full", "| true"])
+def test_a_log_that_takes_nothing_ends_no_run(
+    brightness_model: Path, picture: Path, log: str, tmp_path: Path
+) -> None:
+    broken, lines = tmp_path / "broken.png", tmp_path / "out.jsonl"
+    broken.write_bytes(picture.read_bytes()[:60])
+    text = f"2>&1 >/dev/null {log}" if "|" in log else f"2{log}"
+    sources = [broken, picture, broken, picture]
+    shell(text, "run", brightness_model, *sources, "--on-error", "skip", "--json", lines)
+    told = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert ["error" in line for line in told] == [True, False, True, False]
+
+
 def test_stdout_by_its_path_is_stdout(brightness_model: Path, picture: Path) -> None:
     done = shell("", "run", brightness_model, picture, "--json", "/dev/stdout")
     assert json.loads(done.stdout)["schema"] == "edgeinfer.frame/1"
