@@ -6,8 +6,6 @@ The answers are numbers, or names of classes, which are matched with the model's
 from __future__ import annotations
 
 import csv
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -22,10 +20,10 @@ from edgeinfer.datasets.base import (
     ValueTruth,
 )
 from edgeinfer.frames import Array, Arrays
+from edgeinfer.npz import read_npz
 from edgeinfer.records import dataclass
 
 ANSWERS = ("y", "labels", "label", "targets", "target")
-_UNPACKED_LIMIT = 2 << 30
 # Kinds of numpy types: floats, whole numbers with and without a sign, truth values.
 _NUMBERS = "fiub"
 
@@ -235,14 +233,6 @@ def _named(path: Path, task: str | None, columns: Mapping[str, Array], answers: 
 
 def _read_npz(path: Path) -> dict[str, Array]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(item.file_size for item in archive.infolist())
-        if unpacked > _UNPACKED_LIMIT:
-            raise DatasetError(
-                f"{path} would unpack to {unpacked} bytes, more than {_UNPACKED_LIMIT}: split it."
-            )
-        with np.load(path, allow_pickle=False) as members:
-            return {name: members[name] for name in members.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        first = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-        raise DatasetError(f"The dataset {path} is no readable .npz: {first}.") from error
+        return read_npz(path)
+    except ValueError as error:
+        raise DatasetError(f"The dataset {path} is no readable .npz: {error}.") from error

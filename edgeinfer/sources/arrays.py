@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tokenize import TokenError
@@ -12,13 +10,11 @@ import numpy as np
 
 from edgeinfer.errors import SourceError
 from edgeinfer.frames import Array, Arrays, Frame, FrameId
+from edgeinfer.npz import first_line, read_npz
 from edgeinfer.sniff import looks_like, read_head
 from edgeinfer.sources.base import SourceInfo
 from edgeinfer.spec import TensorSpec, of_shape
 from edgeinfer.timing import now_ns
-
-# What an .npz may unpack to: a few kilobytes of zip can claim any size.
-_UNPACKED_LIMIT = 2 << 30
 
 
 class ArrayFrames:
@@ -142,7 +138,7 @@ def _read_npy(path: Path) -> Array:
     try:
         array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, OverflowError, SyntaxError, TokenError) as error:
-        raise _broken(path, _first_line(error)) from error
+        raise _broken(path, first_line(error)) from error
     if not isinstance(array, np.ndarray):
         raise _broken(path, "it is an .npz with the ending of .npy")
     if array.size == 0:
@@ -152,36 +148,9 @@ def _read_npy(path: Path) -> Array:
 
 def _read_npz(path: Path) -> Arrays:
     try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(item.file_size for item in archive.infolist())
-        if unpacked > _UNPACKED_LIMIT:
-            raise SourceError(
-                f"{path} would unpack to {unpacked} bytes; the limit is {_UNPACKED_LIMIT}. Save "
-                f"fewer arrays in it."
-            )
-        with np.load(path, allow_pickle=False) as members:
-            read = {name: members[name] for name in members.files}
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        KeyError,
-        MemoryError,
-        NotImplementedError,
-        SyntaxError,
-        TokenError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise _broken(path, _first_line(error)) from error
+        read = read_npz(path)
+    except ValueError as error:
+        raise _broken(path, error) from error
     if not read:
         raise SourceError(f"{path} holds no array. Save one for each input of the model.")
-    for name, array in read.items():
-        if not isinstance(array, np.ndarray):
-            raise _broken(path, f"its member '{name}' is no array")
     return {name: _native(array) for name, array in read.items()}
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error) or type(error).__name__
-    return text.splitlines()[0].rstrip(".")

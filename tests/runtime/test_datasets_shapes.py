@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ from edgeinfer.datasets import (
     open_dataset,
 )
 from edgeinfer.datasets.yolo_shapes import fill
+from edgeinfer.errors import SourceError
+from edgeinfer.sources import open_source
 
 
 def picture(path: Path, width: int = 40, height: int = 20) -> None:
@@ -280,6 +284,36 @@ def test_a_header_of_numbers_is_no_class(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("y,0,1\n2,0.5,1\n")
     assert [sample.truth for sample in open_dataset(str(path))] == [ClassTruth(2)]
+
+
+def npz(path: Path, *members: tuple[str, bytes]) -> Path:
+    """An archive with an answer to two rows, and members that numpy would not have written."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in (("x", np.zeros((2, 3))), ("y", np.arange(2))):
+            held = io.BytesIO()
+            np.save(held, array)
+            archive.writestr(f"{name}.npy", held.getvalue())
+        for name, data in members:
+            archive.writestr(name, data)
+    return path
+
+
+def test_a_member_of_an_npz_that_is_no_array_is_named(tmp_path: Path) -> None:
+    path = npz(tmp_path / "data.npz", ("notes.txt", b"what the rows are"))
+    with pytest.raises(DatasetError, match=r"data\.npz .*'notes\.txt' is no array"):
+        open_dataset(str(path))
+
+
+def test_an_npz_under_a_password_is_refused(tmp_path: Path) -> None:
+    path = npz(tmp_path / "data.npz")
+    data = bytearray(path.read_bytes())
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(mark) + flags] |= 1
+    path.write_bytes(data)
+    with pytest.raises(DatasetError, match="password"):
+        open_dataset(str(path))
+    with pytest.raises(SourceError, match="password"):
+        open_source(str(path))
 
 
 def test_a_broken_npz_is_refused_and_nothing_is_unpickled(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     at = data.index(b"PK\x03\x04")
     data[at + 22 : at + 26] = (0xFFFFFFF0).to_bytes(4, "little")
     (tmp_path / "bomb.npz").write_bytes(data)
-    with pytest.raises(SourceError, match=r"bomb\.npz would unpack to 4294967280 bytes"):
+    with pytest.raises(SourceError, match=r"bomb\.npz .* would unpack to 4294967280 bytes"):
         open_source(str(tmp_path / "bomb.npz"))
 
 
