@@ -53,6 +53,7 @@ class Lasting:
         self._info: SourceInfo | None = None
         self._opened_ns = 0
         self._broken_ns: int | None = None
+        self._ended_ns: int | None = None
         self._breaks = self._away_ns = self._damaged = 0
         self._wait_s = _FIRST_WAIT_S
         self._last: FrameId | None = None
@@ -92,10 +93,17 @@ class Lasting:
         notes = () if current is None else current.ending
         if self._breaks:
             times = "once" if self._breaks == 1 else f"{self._breaks} times"
-            away = f"{self._away_ns / 1e9:.1f} s"
+            away = f"{self._away_until_now_ns() / 1e9:.1f} s"
             notes += (f"{self._name} broke off {times} and was away for {away} in all.",)
         damaged = self._damaged + (0 if current is None else current.damaged)
         return (*notes, *damaged_note(self._name, damaged))
+
+    def _away_until_now_ns(self) -> int:
+        """How long it gave no frame, also where it never came back."""
+        if self._broken_ns is None or self._last is None:
+            return self._away_ns
+        ended = now_ns() if self._ended_ns is None else self._ended_ns
+        return self._away_ns + ended - self._last.ready_ns
 
     def __iter__(self) -> Iterator[Frame]:
         return self
@@ -119,7 +127,7 @@ class Lasting:
         if frame is not None:
             return self._numbered(frame)
         if source.recording:
-            self._closed.set()
+            self._end()
         else:
             self._broke(SourceError(f"{self._name} was ended by its server."))
         return None
@@ -169,7 +177,7 @@ class Lasting:
             self._wait_s = min(2 * self._wait_s, _LONGEST_WAIT_S)
 
     def _give_up(self, error: SourceError, tried: str) -> None:
-        self._closed.set()
+        self._end()
         final = SourceError(f"{error}{tried}")
         final.stream = self._name
         final.index = 0 if self._last is None else self._last.index + 1
@@ -195,23 +203,29 @@ class Lasting:
 
     def _back(self, first: FrameId, before: FrameId | None) -> None:
         """It gives frames: the first one, after the last one before."""
+        away_ns = 0
         if self._broken_ns is not None:
             away_ns = now_ns() - (self._broken_ns if before is None else before.ready_ns)
             self._broken_ns = None
-            self._away_ns += away_ns
             if worth_telling(self._breaks):
                 self._told(f"{self._name} is back after {away_ns / 1e9:.1f} s.")
         if before is None:
             return
+        self._away_ns += away_ns
         self._restarts += 1
         self._first_index = before.index + 1
         if first.media_time_ns is not None and before.media_time_ns is not None:
             passed = first.ready_ns - before.ready_ns
             self._media_shift_ns = before.media_time_ns + passed - first.media_time_ns
 
+    def _end(self) -> None:
+        if self._ended_ns is None:
+            self._ended_ns = now_ns()
+        self._closed.set()
+
     def close(self) -> None:
         """Stop at once; a second call does nothing."""
-        self._closed.set()
+        self._end()
         with self._lock:
             if self._current is not None:
                 self._current.close()

@@ -9,10 +9,12 @@ import itertools
 import json
 import math
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,7 +22,8 @@ import pytest
 
 from edgeinfer.cli import main as cli
 from edgeinfer.errors import EdgeInferError, SourceError, UsageError, worth_telling
-from edgeinfer.sources import open_source, video
+from edgeinfer.frames import Frame, FrameId
+from edgeinfer.sources import SourceInfo, lasting, open_source, video
 from edgeinfer.sources.lasting import Lasting
 from edgeinfer.sources.video import Video
 from edgeinfer.timing import now_ns
@@ -76,6 +79,12 @@ def serving(camera: Camera) -> Iterator[Camera]:
 def camera() -> Iterator[Camera]:
     """Five frames a connection; the third connection is refused."""
     yield from serving(Camera(5, absent=range(2, 3)))
+
+
+@pytest.fixture
+def lost_camera() -> Iterator[Camera]:
+    """Five frames, then never again."""
+    yield from serving(Camera(5, absent=range(1, 1 << 30)))
 
 
 @pytest.fixture
@@ -163,6 +172,54 @@ def test_it_is_given_up_in_time_and_then_it_is_over() -> None:
     assert now_ns() - began > 1_100_000_000
     assert len(asked) == 4  # at once, when a frame was asked for, after 0.5 s and at the end
     assert list(source) == []
+
+
+@pytest.mark.slow
+def test_how_long_it_was_away_is_told_though_it_never_came_back(lost_camera: Camera) -> None:
+    source = open_source(lost_camera.address, reconnect_s=1.2)
+    assert len(list(itertools.islice(source, 5))) == 5
+    with pytest.raises(SourceError, match="in vain"):
+        next(source)
+    (note,) = source.notes
+    times, away = re.findall(r"broke off (\w+) and was away for ([\d.]+) s", note)[0]
+    assert times == "once" and float(away) >= 1.1
+    assert source.notes == (note,)
+
+
+class Once:
+    """A stream that gives one frame and breaks off; what `Lasting` asks of a `Video`."""
+
+    recording, ending, damaged = False, (), 0
+
+    def __init__(self) -> None:
+        ready = now_ns()
+        frame = Frame(FrameId("camera", 0, 0, ready, (1, 1)), np.zeros((1, 1, 3), np.uint8))
+        self.frames = iter([frame])
+        self.info = SourceInfo("camera", True, "video", None, None, (1, 1))
+
+    def __next__(self) -> Frame:
+        for frame in self.frames:
+            return frame
+        raise SourceError("it broke off")
+
+    def close(self) -> None:
+        pass
+
+
+def test_waiting_for_the_first_frame_is_no_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lasting, "_FIRST_WAIT_S", 0.01)
+    there = iter((False, False, True, True))
+
+    def opener() -> Any:
+        if next(there):
+            return Once()
+        time.sleep(0.2)  # so long it takes to find out
+        raise SourceError("no route")
+
+    source = Lasting("camera", opener, math.inf)
+    assert [frame.id.restarts for frame in itertools.islice(source, 2)] == [0, 1]
+    (note,) = source.notes
+    assert float(re.findall(r"away for ([\d.]+) s", note)[0]) < 0.2
 
 
 def test_what_cannot_get_better_is_said_at_once() -> None:
