@@ -161,7 +161,8 @@ class Child:
         os.close(theirs)
 
     def _drop_folder(self) -> None:
-        """Remove it, which takes a free file number; else it goes with other leftovers."""
+        """Remove it, which takes a free file number, and that nobody writes to it any more; else it
+        goes with other leftovers."""
         with contextlib.suppress(OSError):
             self._folder.cleanup()
 
@@ -216,7 +217,7 @@ class Child:
             if pipe is not None and not pipe.closed:
                 pipe.close()
         self._lifeline()
-        self._folder.cleanup()
+        self._drop_folder()
         collect_leftovers()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import subprocess
@@ -203,3 +204,19 @@ def test_what_a_child_started_ends_with_it(way: str, family: Any) -> None:
         child.close()
     assert family.gone([left])
     assert time.monotonic() - began < 30
+
+
+def test_a_folder_that_somebody_still_fills_costs_no_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon that a framework left behind in a group of its own, say."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    child = Child("edgeinfer.doctor.become", ["echo", "answer"])
+    cleanup = child._folder.cleanup
+
+    def refuse() -> None:
+        cleanup()
+        raise OSError(errno.ENOTEMPTY, "Directory not empty")
+
+    monkeypatch.setattr(child._folder, "cleanup", refuse)
+    assert child.wait(60).stdout == b"answer\n"
