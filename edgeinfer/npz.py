@@ -26,9 +26,8 @@ def read_npz(path: Path) -> dict[str, Array]:
             raise ValueError(f"it would unpack to {unpacked} bytes, the limit is {_UNPACKED_LIMIT}")
         with np.load(path, allow_pickle=False) as members:
             found = {name: members[name] for name in members.files}
-    except (
-        Exception
-    ) as error:  # damage makes zipfile, what unpacks for it, and numpy raise anything
+    # Damage makes zipfile, what unpacks for it, and numpy raise anything.
+    except Exception as error:
         raise ValueError(first_line(error)) from error
     for name, array in found.items():
         if not isinstance(array, np.ndarray):

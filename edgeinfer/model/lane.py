@@ -100,6 +100,7 @@ class Lane:
         self._bind()
         self._carried = Carried(spec, self._engine.inputs, shapes)
         self._before: FrameId | None = None
+        self._gap: tuple[str, ...] = ()
         self._silently = _silently()
 
     def _bind(self) -> None:
@@ -133,7 +134,7 @@ class Lane:
             ProviderError: if inference fails, and again after the engine was opened anew.
         """
         self._keep_up()
-        gap = self._follow(frame)
+        self._follow(frame)
         if self._has_run:
             # Not before: a single frame does not earn the time that this takes.
             self._join_pages()
@@ -147,6 +148,7 @@ class Lane:
             self._carried.keep(ran.outputs)
         value = self._decode(ran.outputs, view)
         done = now_ns()
+        gap, self._gap = self._gap, ()
         return Result(
             value=value,
             frame=frame.id,
@@ -277,23 +279,20 @@ class Lane:
         self._array_binding.rebind(data)
         return self._array_binding
 
-    def _follow(self, frame: Frame) -> tuple[str, ...]:
-        """Begin anew with another recording, or after a gap; single pictures are the steps of one.
-
-        Returns:
-            The flags of a frame before which the stream was opened anew.
-        """
+    def _follow(self, frame: Frame) -> None:
+        """Begin anew with another recording, or after a gap, which the next result tells; single
+        pictures are the steps of one."""
         now, before = frame.id, self._before
         self._before = now
         if before is None:
-            return ()
+            return
         if now.stream == before.stream and now.restarts > before.restarts:
+            self._gap = ("reconnected",)
             self.reset()
-            return ("reconnected",)
+            return
         single = isinstance(frame.data, np.ndarray) and now.media_time_ns is None
         if not single and (now.stream != before.stream or now.index < before.index):
             self.reset()
-        return ()
 
     def reset(self) -> None:
         """Forget the state of the frames before, as for another stream."""
