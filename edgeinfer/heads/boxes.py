@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ _FEW = 256
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
+Shaped = tuple[str, tuple[int | str, ...]]
 
 
 def threshold(spec: ModelSpec, key: str) -> float:
@@ -155,3 +157,20 @@ def finish(
 def peak_of(scores: Floats) -> float:
     """The largest score, not a number where any is none; 0 where there are none."""
     return float(np.maximum.reduce(scores)) if len(scores) else 0.0
+
+
+def apart(shapes: Sequence[Shaped]) -> tuple[Shaped, Shaped]:
+    """The output of boxes and the one of scores; where both have 4 columns, boxes come first
+    unless a name says otherwise.
+
+    Args:
+        shapes: name and shape of the two outputs.
+    """
+    one, other = shapes
+    if other[1][-1] == 4 and (one[1][-1] != 4 or _says_boxes(other[0])):
+        return other, one
+    return one, other
+
+
+def _says_boxes(name: str) -> bool:
+    return any(word in name.lower() for word in ("loc", "box", "reg"))

@@ -15,7 +15,7 @@ import numpy as np
 
 from edgeinfer.frames import Array, Arrays
 from edgeinfer.heads.base import Graph, View
-from edgeinfer.heads.boxes import finish, peak_of, threshold, xywh_to_xyxy
+from edgeinfer.heads.boxes import apart, finish, peak_of, threshold, xywh_to_xyxy
 from edgeinfer.heads.instances import input_hw
 from edgeinfer.results import Detections
 from edgeinfer.spec import ModelSpec
@@ -56,8 +56,8 @@ class RtDetr:
             return None
         if len(sizes) == 1:
             return sizes[0] - 4 if isinstance(sizes[0], int) else None
-        other = sizes[1] if sizes[0] == 4 else sizes[0]
-        return other if isinstance(other, int) else None
+        _, logits = apart([(item.name, item.shape) for item in graph.outputs])
+        return logits[1][2] if isinstance(logits[1][2], int) else None
 
     def decode(
         self, outputs: Arrays, views: Sequence[View], spec: ModelSpec
@@ -82,8 +82,8 @@ class RtDetr:
 
 def _parts(outputs: Arrays) -> tuple[Array, Array]:
     """Boxes and probabilities, `(B, N, 4)` and `(B, N, classes)`."""
-    arrays = list(outputs.values())
-    if len(arrays) == 1:
-        return arrays[0][:, :, :4], arrays[0][:, :, 4:]
-    boxes, logits = arrays if arrays[0].shape[2] == 4 else (arrays[1], arrays[0])
-    return boxes, 1 / (1 + np.exp(-logits.astype(np.float32)))
+    if len(outputs) == 1:
+        (both,) = outputs.values()
+        return both[:, :, :4], both[:, :, 4:]
+    boxes, logits = apart([(name, array.shape) for name, array in outputs.items()])
+    return outputs[boxes[0]], 1 / (1 + np.exp(-outputs[logits[0]].astype(np.float32)))

@@ -13,7 +13,7 @@ from edgeinfer.errors import SpecError
 from edgeinfer.frames import Array, Arrays
 from edgeinfer.heads.anchors import anchors_of, decode_ssd, variances_of
 from edgeinfer.heads.base import Graph, View
-from edgeinfer.heads.boxes import Floats, finish, peak_of, threshold
+from edgeinfer.heads.boxes import Floats, apart, finish, peak_of, threshold
 from edgeinfer.heads.instances import input_hw
 from edgeinfer.results import Detections
 from edgeinfer.spec import ModelSpec
@@ -41,7 +41,7 @@ class Ssd:
         return None
 
     def classes(self, graph: Graph) -> int | None:
-        _, scores = _apart([(item.name, item.shape) for item in graph.outputs])
+        _, scores = apart([(item.name, item.shape) for item in graph.outputs])
         size = scores[1][-1]
         if not isinstance(size, int):
             return None
@@ -51,7 +51,7 @@ class Ssd:
         self, outputs: Arrays, views: Sequence[View], spec: ModelSpec
     ) -> Sequence[Detections]:
         """Regressions and scores to detections; the best class of each anchor counts."""
-        boxes_of, scores_of = _apart([(name, array.shape) for name, array in outputs.items()])
+        boxes_of, scores_of = apart([(name, array.shape) for name, array in outputs.items()])
         raw_boxes = outputs[boxes_of[0]].reshape(len(views), -1, 4)
         classes = outputs[scores_of[0]].shape[-1]
         raw_scores = outputs[scores_of[0]].reshape(len(views), -1, classes)
@@ -86,19 +86,3 @@ def activated(raw: Array, how: str) -> Floats:
         return np.asarray(1 / (1 + np.exp(-scores)))
     powers = np.exp(scores - scores.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
-
-
-Shaped = tuple[str, tuple[int | str, ...]]
-
-
-def _apart(shapes: Sequence[Shaped]) -> tuple[Shaped, Shaped]:
-    """The output of boxes and the one of scores; where both have 4 columns, boxes come first
-    unless a name says otherwise."""
-    one, other = shapes
-    if other[1][-1] == 4 and (one[1][-1] != 4 or _says_boxes(other[0])):
-        return other, one
-    return one, other
-
-
-def _says_boxes(name: str) -> bool:
-    return any(word in name.lower() for word in ("loc", "box", "reg"))

@@ -182,6 +182,15 @@ def test_rtdetr_in_both_layouts() -> None:
         assert found.class_ids.tolist() == [1, 0]
 
 
+def test_rtdetr_of_four_classes_goes_by_the_names_of_its_outputs() -> None:
+    boxes, logits = np.full((1, 300, 4), 0.1, np.float32), np.full((1, 300, 4), -9, np.float32)
+    boxes[0, 7], logits[0, 7, 3] = [0.5, 0.25, 0.25, 0.125], logit(0.8)
+    for outputs in ({"logits": logits, "pred_boxes": boxes}, {"out0": boxes, "out1": logits}):
+        found = decoded("rtdetr", outputs, labels=0)
+        assert found.boxes_xyxy.tolist() == [[24, 12, 40, 20]]
+        assert (found.class_ids.tolist(), found.scores.tolist()) == ([3], [pytest.approx(0.8)])
+
+
 def test_rtdetr_may_give_the_best_class_itself() -> None:
     output = np.zeros((1, 300, 6), np.float32)
     output[0, 7] = [0.5, 0.25, 0.25, 0.125, 0.8, 1]
