@@ -12,6 +12,10 @@ from edgeinfer.resolve.opened import Opened
 from edgeinfer.spec import TensorSpec, input_fields, of_shape
 
 _PICTURE_DTYPES = ("float32", "float16", "float64", "uint8")
+# Whole numbers that pictures are fed as where somebody says that they are pictures, and what is
+# subtracted where nobody says: of int8 the half of a byte's range, as quantized networks have it.
+_WHOLE_MEANS: Mapping[str, float] = {"uint8": 0.0, "int8": 128.0, "int32": 0.0, "int64": 0.0}
+_NO_PICTURE = frozenset({"name", "dtype", "value", "context"})
 _DEFAULT_SIZES: Mapping[str, tuple[int, int]] = {
     **dict.fromkeys(("detect", "segment", "pose", "face", "obb"), (640, 640)),
     "semantic": (512, 512),
@@ -100,7 +104,8 @@ def picture_input(
         if given.get("kind") == "tensor" or (names and item.name not in names):
             continue
         shape = shapes.get(item.name, item.shape)
-        if len(shape) != 4 or item.dtype not in _PICTURE_DTYPES:
+        described_so = item.dtype in _WHOLE_MEANS and bool(set(given) - _NO_PICTURE)
+        if len(shape) != 4 or not (item.dtype in _PICTURE_DTYPES or described_so):
             continue
         layout = given.get("layout") or _layout(shape)
         if layout is None:
@@ -247,11 +252,15 @@ def _picture_fields(
     defaults = usual
     if picture.channels == 1:
         defaults = {"color": "gray", **({"resize": "stretch"} if usual else {})}
-    if picture.dtype == "uint8":
-        defaults = {**defaults, "scale": 1.0, "mean": (0.0,), "std": (1.0,)}
+    if picture.dtype in _WHOLE_MEANS:
+        mean = (_WHOLE_MEANS[picture.dtype],)
+        defaults = {**defaults, "scale": 1.0, "mean": mean, "std": (1.0,)}
     size = known.get("size_hw") or picture.hw
     if size is None:
-        size = _DEFAULT_SIZES.get(HEADS[head].task, _DEFAULT_SIZE)
+        usually = _DEFAULT_SIZES.get(HEADS[head].task, _DEFAULT_SIZE)
+        sides = item.shape[2:] if picture.layout == "nchw" else item.shape[1:3]
+        pairs = zip(sides, usually, strict=True)
+        size = tuple(side if isinstance(side, int) else usual_side for side, usual_side in pairs)
         notes.append(f"the size {size[1]}x{size[0]} of the open input '{item.name}'")
     missing = [key for key in ("resize", "color", "scale", "mean", "std") if key not in known]
     whole = {

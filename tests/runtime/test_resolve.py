@@ -197,6 +197,25 @@ def test_an_open_size_is_guessed_by_task_and_said() -> None:
     assert any("640x640" in note for note in spec.notes)
 
 
+@pytest.mark.parametrize(
+    ("picture", "size_hw"),
+    [((1, 3, "h", 96), (640, 96)), ((1, 32, "w", 3), (32, 640)), (("n", 3, "h", 640), (640, 640))],
+)
+def test_a_side_that_the_graph_says_is_no_guess(picture: Any, size_hw: tuple[int, int]) -> None:
+    spec = resolve(opened((1, 7, "n"), picture), Overrides())
+    assert spec.inputs[0].size_hw == size_hw
+
+
+@pytest.mark.parametrize(("dtype", "mean"), [("int8", 128.0), ("int32", 0.0), ("int64", 0.0)])
+def test_whole_numbers_are_a_picture_where_the_spec_says_so(dtype: str, mean: float) -> None:
+    described = {"name": "images", "kind": "image", "color": "bgr", "dtype": dtype}
+    spec = resolve(opened((1, 7, 84), dtype=dtype, **ours(inputs=[described])), Overrides())
+    given = spec.inputs[0]
+    assert (given.kind, given.dtype, given.size_hw) == ("image", dtype, (64, 64))
+    assert (given.scale, given.mean, given.std) == (1.0, (mean,), (1.0,))
+    assert resolve(opened((1, 7), dtype=dtype), Overrides()).inputs[0].kind == "tensor"
+
+
 def test_windows_ml_metadata_describes_the_pixels() -> None:
     spec = resolve(
         opened(
