@@ -153,8 +153,8 @@ class ModelSpec:
         source_sha256: hash of the file that this one was made from.
         precision: ``fp32``, ``fp16``, ``int8``, ... as exported.
         target: what kind of box it was quantized for, None for any.
-        origin: where this spec came from: ``edgeinfer``, ``ultralytics``, ``sidecar``,
-            ``options`` or ``guessed``.
+        origin: where this spec came from: ``edgeinfer``, ``ultralytics``, ``model_api``,
+            ``sidecar``, ``options`` or ``guessed``.
         notes: what was guessed, for people.
         keep_classes: only these class numbers are reported; empty for all. A choice of the run,
             not of the model: it is not written into files.

@@ -28,6 +28,7 @@ from edgeinfer.records import dataclass
 from edgeinfer.resolve import guess
 from edgeinfer.resolve.carried import check_state
 from edgeinfer.resolve.foreign import ultralytics_fields, windows_ml_fields
+from edgeinfer.resolve.model_api import model_api_fields, model_api_type
 from edgeinfer.resolve.opened import Opened
 from edgeinfer.spec import (
     METADATA_KEY,
@@ -64,7 +65,8 @@ def resolve(opened: Opened, overrides: Overrides) -> ModelSpec:
     """
     if overrides.task is not None and overrides.task not in TASKS:
         raise UsageError(f"There is no task '{overrides.task}'. {suggest(overrides.task, TASKS)}")
-    fields, origin = _known_fields(opened)
+    notes: list[str] = []
+    fields, origin = _known_fields(opened, notes)
     if overrides.spec is not None:
         given = spec_fields(_read_text(overrides.spec), f"The spec {overrides.spec}")
         fields, origin = _merged(fields, given), "options"
@@ -84,7 +86,7 @@ def resolve(opened: Opened, overrides: Overrides) -> ModelSpec:
     if overrides.labels is not None:
         fields.pop("labels", None)  # what they replace says nothing of the head
     head_from = "options" if overrides.head else origin
-    spec = _complete(opened, fields, origin, head_from)
+    spec = _complete(opened, fields, origin, head_from, notes)
     spec = _with_labels(opened, spec, overrides.labels, head_from)
     spec = _with_thresholds(spec, overrides)
     if overrides.classes:
@@ -125,13 +127,16 @@ def _read_text(path: Path) -> str:
         raise SpecError(f"The spec file {path} cannot be read: {error}.") from error
 
 
-def _known_fields(opened: Opened) -> tuple[dict[str, Any], str]:
+def _known_fields(opened: Opened, notes: list[str]) -> tuple[dict[str, Any], str]:
     ours = opened.metadata.get(METADATA_KEY)
     if ours is not None:
         return spec_fields(ours, f"The spec in {opened.path}"), "edgeinfer"
     fields = ultralytics_fields(opened.metadata, opened.inputs)
     if fields is not None:
         return fields, "ultralytics"
+    fields = model_api_fields(opened, notes)
+    if fields is not None:
+        return fields, "model_api"
     sidecar = sidecar_of(opened.path)
     if sidecar is not None:
         return spec_fields(_read_text(sidecar), f"The sidecar {sidecar}"), "sidecar"
@@ -139,8 +144,9 @@ def _known_fields(opened: Opened) -> tuple[dict[str, Any], str]:
     return fields, "guessed"
 
 
-def _complete(opened: Opened, fields: dict[str, Any], origin: str, head_from: str) -> ModelSpec:
-    notes: list[str] = []
+def _complete(
+    opened: Opened, fields: dict[str, Any], origin: str, head_from: str, notes: list[str]
+) -> ModelSpec:
     picture = guess.picture_input(opened.inputs, fields, opened.shapes)
     graph = Graph(
         opened.outputs,
@@ -176,10 +182,13 @@ def _complete(opened: Opened, fields: dict[str, Any], origin: str, head_from: st
     inputs = guess.complete_inputs(opened, fields, name, picture, notes, origin == "guessed")
     if origin == "options" and notes:
         notes.append("the rest is from the options")
-    foreign = opened.metadata.get("task", "detect")
-    if origin == "ultralytics" and name == "tensor" and fields.get("task") == "tensor":
+    foreign = {
+        "ultralytics": f"task '{opened.metadata.get('task', 'detect')}'",
+        "model_api": f"model_type '{model_api_type(opened.metadata)}'",
+    }
+    if origin in foreign and name == "tensor" and fields.get("task") == "tensor":
         notes.append(
-            f"nothing: the metadata says task '{foreign}', which this version has no head for, so "
+            f"nothing: the metadata says {foreign[origin]}, which this version has no head for, so "
             f"the outputs are given as tensors"
         )
     complete = {**fields, "task": task, "head": name, "inputs": inputs}
