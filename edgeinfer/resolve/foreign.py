@@ -31,7 +31,7 @@ def _literal(text: str | None) -> Any:
 
 
 def ultralytics_fields(
-    metadata: Mapping[str, str], inputs: Sequence[TensorSpec]
+    metadata: Mapping[str, str], inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
 ) -> dict[str, Any] | None:
     """What Ultralytics' exporters say: `task`, `names`, `imgsz`, `stride`, `end2end`, `kpt_shape`.
 
@@ -58,6 +58,9 @@ def ultralytics_fields(
         fields["head"] = _ULTRALYTICS_HEADS[task]
     if metadata.get("head") == _RTDETR:
         fields["head"] = "rtdetr"
+    if "task" not in metadata and [item.shape[-1:] for item in outputs] == [(5 + len(labels),)]:
+        # YOLOv5's own exporter: of one class the rows are as long as those of an NMS.
+        fields["head"] = "yolov5"
     options = _ultralytics_options(metadata, task, finished)
     if options:
         fields["head_options"] = options

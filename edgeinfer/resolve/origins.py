@@ -131,7 +131,7 @@ def _known_fields(opened: Opened, notes: list[str]) -> tuple[dict[str, Any], str
     ours = opened.metadata.get(METADATA_KEY)
     if ours is not None:
         return spec_fields(ours, f"The spec in {opened.path}"), "edgeinfer"
-    fields = ultralytics_fields(opened.metadata, opened.inputs)
+    fields = ultralytics_fields(opened.metadata, opened.inputs, opened.outputs)
     if fields is not None:
         return fields, "ultralytics"
     fields = model_api_fields(opened, notes)

@@ -65,6 +65,22 @@ def test_rtdetr_of_ultralytics_fills_its_input(shape: Any, more: dict[str, str])
     assert spec.head_options == ({"end2end": True} if more else {})
 
 
+@pytest.mark.parametrize(
+    ("names", "shape", "head"),
+    [
+        ("['a']", (1, 252, 6), "yolov5"),
+        ("['a']", (1, "n", 6), "yolov5"),
+        ("{0: 'a', 1: 'b'}", (1, 252, 7), "yolov5"),
+        ("{0: 'a', 1: 'b'}", (1, 6, 84), "yolov8"),
+    ],
+)
+def test_metadata_without_a_task_are_those_of_the_older_exporters(
+    names: str, shape: Any, head: str
+) -> None:
+    spec = resolve(opened(shape, stride="32", names=names), Overrides())
+    assert (spec.head, spec.origin, spec.notes) == (head, "ultralytics", ())
+
+
 def test_metadata_that_contradict_the_shape_are_an_error() -> None:
     with pytest.raises(SpecError, match="yolov8-pose.*56 values, this one has 40"):
         resolve(opened((1, 40, 84), **ultralytics("pose", kpt_shape="[17, 3]")), Overrides())
