@@ -27,6 +27,7 @@ __all__ = [
     "class_numbers",
     "head_named",
     "takes",
+    "why_not",
 ]
 
 # By task: name to where it is defined.
@@ -98,6 +99,33 @@ NEVER_GUESSED = frozenset(
         "tensor",
     }
 )
+
+# Heads that read whole numbers as what they are: classes, or values of any unit.
+_WHOLE = frozenset(
+    {
+        "class-ids",
+        "semantic",
+        "embed",
+        "anomaly-score",
+        "anomaly-map",
+        "reconstruction",
+        "sequence",
+        "tensor",
+    }
+)
+
+
+def why_not(name: str, graph: Graph) -> str | None:
+    """Why these outputs cannot be that head's, by their shapes and by what they hold; else None."""
+    reason = HEADS[name].why_not(graph)
+    if reason is None and name not in _WHOLE:
+        for item in graph.outputs:
+            if "int" in item.dtype or item.dtype == "bool":
+                return (
+                    f"it reads fractions, and '{item.name}' holds {item.dtype}, whose scale is not "
+                    f"known: let the graph end in DequantizeLinear"
+                )
+    return reason
 
 
 def head_named(name: str) -> Head:

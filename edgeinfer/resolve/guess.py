@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgeinfer.errors import SpecError
-from edgeinfer.heads import HEADS, NEVER_GUESSED, Graph, takes
+from edgeinfer.heads import HEADS, NEVER_GUESSED, Graph, takes, why_not
 from edgeinfer.records import dataclass
 from edgeinfer.resolve.opened import Opened
 from edgeinfer.spec import TensorSpec, input_fields, of_shape
@@ -149,7 +149,7 @@ def fitting_heads(
             continue
         if (task is None and name in NEVER_GUESSED) or not takes(name, graph.options):
             continue
-        if head.why_not(graph) is not None:
+        if why_not(name, graph) is not None:
             continue
         count = head.classes(graph)
         if labels and count is not None and count != len(labels):

@@ -22,6 +22,7 @@ from edgeinfer.heads import (
     check_options,
     class_numbers,
     head_named,
+    why_not,
 )
 from edgeinfer.labels import read_labels
 from edgeinfer.records import dataclass
@@ -167,7 +168,7 @@ def _complete(
         fields = _encoded_or_not(opened, fields, notes)
     check_options(name, graph.options)
     if "head" in fields or origin != "guessed":
-        reason = head.why_not(dataclasses.replace(graph, guessing="head" not in fields))
+        reason = why_not(name, dataclasses.replace(graph, guessing="head" not in fields))
         if reason is not None:
             raise _contradiction(name, reason, graph, head_from, fields.get("labels"))
     task = fields.get("task", head.task)

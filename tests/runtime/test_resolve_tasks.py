@@ -169,6 +169,21 @@ def test_shapes_that_fit_two_heads_name_both(shape: Any, said: str) -> None:
         resolve(opened(shape), Overrides())
 
 
+@pytest.mark.parametrize(
+    ("shape", "dtype", "head"),
+    [
+        ((1, 10), "uint8", "softmax"),
+        ((1, 10), "bool", "logits"),
+        ((1, 84, 84), "int8", "yolov8"),
+        ((1, 300, 6), "int32", "end2end"),
+    ],
+)
+def test_scores_without_a_scale_are_no_scores(shape: Any, dtype: str, head: str) -> None:
+    assert resolve(opened(shape, dtype=dtype), Overrides()).task in ("tensor", "semantic")
+    with pytest.raises(SpecError, match=f"'out0' holds {dtype}.*DequantizeLinear.*--task tensor"):
+        resolve(opened(shape, dtype=dtype), Overrides(head=head))
+
+
 def test_a_task_settles_what_a_shape_leaves_open() -> None:
     assert resolve(opened((1, 56, 84)), Overrides(task="pose")).head == "yolov8-pose"
     assert resolve(opened((1, 56, 84)), Overrides(task="detect")).head == "yolov8"
