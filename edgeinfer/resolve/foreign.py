@@ -69,7 +69,7 @@ def ultralytics_fields(
             "name": inputs[0].name,
             "resize": "center-crop" if task == "classify" else "letterbox",
             "pad_value": 114,
-            "color": "rgb",
+            "color": "gray" if _is_gray(inputs[0]) else "rgb",
             "scale": 1 / 255,
             "mean": (0.0, 0.0, 0.0),
             "std": (1.0, 1.0, 1.0),
@@ -80,6 +80,10 @@ def ultralytics_fields(
             described["size_hw"] = tuple(both)
         fields["inputs"] = [described]
     return fields
+
+
+def _is_gray(item: TensorSpec) -> bool:
+    return len(item.shape) == 4 and 1 in (item.shape[1], item.shape[3])
 
 
 def _ultralytics_options(metadata: Mapping[str, str], task: str, finished: bool) -> dict[str, Any]:

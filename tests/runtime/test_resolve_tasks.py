@@ -81,6 +81,13 @@ def test_metadata_without_a_task_are_those_of_the_older_exporters(
     assert (spec.head, spec.origin, spec.notes) == (head, "ultralytics", ())
 
 
+@pytest.mark.parametrize("picture", [(1, 1, 64, 64), (1, 64, 64, 1)])
+def test_grey_models_of_ultralytics_take_grey_pictures(picture: Any) -> None:
+    metadata = ultralytics("detect", channels="1")
+    given = resolve(opened((1, 5, 84), picture=picture, **metadata), Overrides()).inputs[0]
+    assert (given.color, given.resize, given.scale) == ("gray", "letterbox", 1 / 255)
+
+
 def test_metadata_that_contradict_the_shape_are_an_error() -> None:
     with pytest.raises(SpecError, match="yolov8-pose.*56 values, this one has 40"):
         resolve(opened((1, 40, 84), **ultralytics("pose", kpt_shape="[17, 3]")), Overrides())
