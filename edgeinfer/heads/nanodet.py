@@ -25,8 +25,8 @@ _USUAL_COLUMNS = 112  # COCO's 80 classes; other numbers of columns are not gues
 
 
 class NanoDet:
-    """Options: ``strides`` ([8, 16, 32, 64], NanoDet-Plus), ``classes`` (else as many as labels, or
-    what 8 bins a side leave).
+    """Options: ``strides`` ([8, 16, 32, 64], NanoDet-Plus), ``classes`` (else what 8 bins a side
+    leave).
     """
 
     name = "nanodet"

@@ -226,7 +226,8 @@ def complete_inputs(
             if known.get("kind", "tensor") == "image":
                 raise SpecError(
                     f"The spec calls the input '{item.name}' a picture, but its shape is "
-                    f"{list(item.shape)} and its type {item.dtype}."
+                    f"{list(item.shape)} and its type {item.dtype}. Correct its kind or layout "
+                    f"with --spec; an input of another kind takes arrays."
                 )
             plain = {"name": item.name, "kind": "tensor", "dtype": _plain(item.dtype)}
             inputs.append({**plain, **{k: known[k] for k in ("value", "context") if k in known}})
@@ -294,11 +295,12 @@ def _check_against_graph(item: TensorSpec, whole: Mapping[str, Any], picture: Pi
     if whole["dtype"] != item.dtype:
         raise SpecError(
             f"The spec says that the input '{item.name}' is {whole['dtype']}; the graph takes "
-            f"{item.dtype}."
+            f"{item.dtype}. Correct dtype with --spec."
         )
     channels = item.shape[1] if picture.layout == "nchw" else item.shape[3]
     color = whole.get("color", "rgb")
     if isinstance(channels, int) and channels != (1 if color == "gray" else 3):
         raise SpecError(
-            f"The spec says colour '{color}', but the input '{item.name}' has {channels} channels."
+            f"The spec says colour '{color}', but the input '{item.name}' has {channels} "
+            f"channel(s). Correct color or layout with --spec."
         )
