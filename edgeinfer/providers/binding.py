@@ -37,6 +37,7 @@ class OrtBinding:
         self._outputs = outputs
         self._inputs: dict[str, Array] = {}
         self._fixed: dict[str, Array] = {}
+        self._open: list[str] = []
         for spec in inputs:
             refuse_exotic("input", spec)
             self._bind_input(spec.name, allocate("input", spec, shapes[spec.name]))
@@ -57,6 +58,7 @@ class OrtBinding:
     def _bind_outputs(self, fixed: bool) -> None:
         self._io.clear_binding_outputs()
         self._fixed.clear()
+        self._open.clear()
         for spec in self._outputs:
             shape = spec.shape
             if fixed and all(isinstance(size, int) for size in shape) and 0 not in shape:
@@ -66,7 +68,17 @@ class OrtBinding:
                     spec.name, "cpu", 0, buffer.dtype, buffer.shape, buffer.ctypes.data
                 )
             else:
-                self._io.bind_output(spec.name, "cpu")
+                self._open.append(spec.name)
+                self._bind_open(spec.name)
+
+    def _bind_open(self, name: str) -> None:
+        self._io.bind_output(name, "cpu")
+
+    def _forget_outputs(self) -> None:
+        """Let go what the last run gave where sizes are open: ONNX Runtime would take it for a
+        buffer to write into, and refuse where a size depends on values and is another one now."""
+        for name in self._open:
+            self._bind_open(name)
 
     def rebind(self, feed: Arrays) -> None:
         """Take arrays as they are; an input of another shape than before gets another buffer."""
@@ -89,6 +101,7 @@ class OrtBinding:
         """
         if self._io is None:
             raise ProviderError("Running the model failed: it is closed.")
+        self._forget_outputs()
         try:
             self._session.run_with_iobinding(self._io, self._run_options)
         except Exception as error:

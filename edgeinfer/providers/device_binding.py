@@ -50,6 +50,7 @@ class DeviceBinding(OrtBinding):
 
     def _bind_outputs(self, fixed: bool) -> None:
         self._io.clear_binding_outputs()
+        self._open.clear()
         for spec in self._outputs:
             shape = spec.shape
             if fixed and all(isinstance(size, int) for size in shape) and 0 not in shape:
@@ -57,7 +58,11 @@ class DeviceBinding(OrtBinding):
                 value = self._made(self._values.ortvalue_from_shape_and_type, list(shape), kind)
                 self._io.bind_ortvalue_output(spec.name, value)
             else:
-                self._io.bind_output(spec.name, *self._memory)
+                self._open.append(spec.name)
+                self._bind_open(spec.name)
+
+    def _bind_open(self, name: str) -> None:
+        self._io.bind_output(name, *self._memory)
 
     def _made(self, make: Callable[..., Any], *arguments: object) -> Any:
         try:
@@ -78,6 +83,7 @@ class DeviceBinding(OrtBinding):
             raise ProviderError("Running the model failed: it is closed.")
         started = now_ns()
         try:
+            self._forget_outputs()
             for name, buffer in self._inputs.items():
                 self._on_device[name].update_inplace(buffer)
             fed = now_ns()

@@ -163,6 +163,19 @@ def test_an_output_that_differs_from_its_declared_shape_is_returned_as_computed(
     assert result["outputs"]["y"]["shape"] == [2, 2]
 
 
+@pytest.mark.parametrize("declared", ["n, 2", "4, 2"])
+def test_an_output_whose_size_depends_on_values_may_have_another_one_each_time(
+    make_model: MakeModel, declared: str
+) -> None:
+    path = make_model(
+        f"net (float[1, 4] x) => (int64[{declared}] y) {{ t = NonZero(x) y = Transpose(t) }}"
+    )
+    with load(path) as model:
+        for row in ([1, 0, 2, 0], [1, 2, 3, 4], [0, 0, 0, 5], [0, 0, 0, 0], [1, 1, 1, 0]):
+            found = model.raw({"x": np.array([row], np.float32)})["y"]
+            assert found.tolist() == [[0, column] for column, value in enumerate(row) if value]
+
+
 @pytest.mark.parametrize(
     ("feed", "said"),
     [
