@@ -127,6 +127,16 @@ def test_a_folding_that_changes_the_model_is_not_taken(monkeypatch: pytest.Monke
     ]
 
 
+def test_truth_values_are_compared_as_they_are() -> None:
+    """Numpy subtracts none, so that they have no range."""
+    output = "bool[1, 3, 8, 8] y"
+    model = clean(parsed(net("z = Relu (x) i = Identity (z) y = Greater (i, x)", output=output)))
+    other = clean(parsed(net("z = Relu (x) y = Greater (x, z)", output=output)))
+    assert len(simplify(model, INPUTS).graph.node) == 2
+    assert same(model, model)
+    assert not same(model, other)
+
+
 def test_random_operators_are_left_alone() -> None:
     model = clean(parsed(net("n = RandomNormalLike (x) z = Identity (n) y = Add (x, z)")))
     assert simplify(model, INPUTS) is model
