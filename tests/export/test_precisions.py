@@ -64,6 +64,26 @@ def residual(seed: int = 0) -> onnx.ModelProto:
     )
 
 
+def test_factors_of_a_product_and_of_its_bias_count_in_int8() -> None:
+    """The quantizer of ONNX Runtime leaves beta out where it writes the bias."""
+    random = np.random.default_rng(0)
+    model = graph(
+        """g (float[n, 8] x) => (float[n, 4] y) {
+          a = Gemm <alpha = 0.5, beta = 2.0, transB = 1> (x, w, b)
+          r = Relu (a)
+          y = Gemm <beta = 3.0> (r, v, b)
+        }""",
+        w=random.normal(0, 0.3, (4, 8)),
+        v=random.normal(0, 0.3, (4, 4)),
+        b=random.normal(0, 1.0, 4),
+    )
+    rows = noise(64, 8)
+    data = ArrayCalibration({"x": rows}, {"x": 1})
+    job = quantizer(clean(model), data, target="x86-vnni", method="minmax", keep_last=False)
+    wanted, got = run(model, x=rows), run(job.build(), x=rows)
+    assert np.abs(wanted - got).max() < 0.03 * np.ptp(wanted)
+
+
 def narrowed(target: str) -> onnx.ModelProto:
     data = ArrayCalibration({"x": noise(16, 4, 8, 8)}, {"x": 1})
     job = quantizer(clean(residual()), data, target=target, method="minmax", keep_last=False)

@@ -1,4 +1,4 @@
-"""Matrix products in the one form that the dynamic quantizer knows."""
+"""Matrix products in the forms that the quantizers know."""
 
 from __future__ import annotations
 
@@ -62,3 +62,41 @@ def _product(
         helper.make_node("MatMul", [node.input[0], name], [between], node.name),
         helper.make_node("Add", [between, f"{node.name}_bias"], node.output, f"{node.name}_add"),
     ]
+
+
+def plain_gemms(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Copy a model; where a Gemm's weights and bias are fixed, alpha and beta go into them.
+
+    ONNX Runtime's static quantizer writes a bias in 8 bits as if its beta were one.
+    """
+    import onnx
+
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    weights = {tensor.name: tensor for tensor in copy.graph.initializer}
+    for node in copy.graph.node:
+        if node.op_type == "Gemm" and all(name in weights for name in node.input[1:] if name):
+            for place, factor in ((1, "alpha"), (2, "beta")):
+                _fold_factor(copy, node, place, factor, weights)
+    return copy
+
+
+def _fold_factor(
+    model: onnx.ModelProto,
+    node: onnx.NodeProto,
+    place: int,
+    factor: str,
+    weights: dict[str, onnx.TensorProto],
+) -> None:
+    from onnx import numpy_helper
+
+    said = next((item for item in node.attribute if item.name == factor), None)
+    if said is None or said.f == 1.0 or len(node.input) <= place or not node.input[place]:
+        return
+    given = numpy_helper.to_array(weights[node.input[place]])
+    # Under a name of its own: others may read the given one.
+    name = f"{node.output[0]}_times_{factor}"
+    scaled = (given * np.asarray(said.f, given.dtype)).astype(given.dtype)
+    model.graph.initializer.append(numpy_helper.from_array(scaled, name))
+    node.input[place] = name
+    node.attribute.remove(said)

@@ -13,6 +13,7 @@ from edgeinfer.packages import need
 from edgeinfer_export.quantize.calibration import Calibration
 from edgeinfer_export.quantize.heads import float_nodes, layers_left
 from edgeinfer_export.quantize.prepare import prepared, refused
+from edgeinfer_export.quantize.products import plain_gemms
 from edgeinfer_export.quantize.quiet import quiet
 from edgeinfer_export.quantize.ranges import Observed, observe
 from edgeinfer_export.quantize.recipes import RECIPES
@@ -118,7 +119,7 @@ def quantizer(
         ModelFileError: if the model has nothing to quantize, or ONNX Runtime cannot handle it.
         SourceError: if a calibration sample cannot be read.
     """
-    ready = prepared(model)
+    ready = clean(plain_gemms(prepared(model)))
     head = float_nodes(ready, keep_last=keep_last)
     if layers_left(ready, head) == 0:
         recurrent = recurrent_left(ready, "int8")
