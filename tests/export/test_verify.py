@@ -52,6 +52,19 @@ def test_equal_files_pass_and_a_planted_fault_does_not(tmp_path: Path) -> None:
         check_fp32(wrong)
 
 
+def test_texts_are_the_same_or_they_are_not(tmp_path: Path) -> None:
+    for name, body in (("a", "Identity (x)"), ("b", "Floor (x)")):
+        model = onnx.parser.parse_model(
+            f"""<ir_version: 8, opset_import: ["" : 17]>
+            g (float[1, 2] x) => (string[1, 2] y) {{ z = {body} y = Cast <to = 8> (z) }}"""
+        )
+        onnx.save(model, str(tmp_path / f"{name}.onnx"))
+    a = tmp_path / "a.onnx"
+    check_fp32(parity(Session(a), a, INPUTS))
+    with pytest.raises(CheckFailed, match="'y' differs"):
+        check_fp32(parity(Session(a), tmp_path / "b.onnx", INPUTS))
+
+
 def test_scores_next_to_zero_are_no_range_to_measure_by(tmp_path: Path) -> None:
     inputs = ArrayCalibration({"x": np.array([[0.0, 1e-5]], np.float32)}, {"x": 1})
     a = write(tmp_path / "a.onnx", np.array([1, 1]))

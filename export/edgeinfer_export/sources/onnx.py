@@ -10,6 +10,7 @@ from edgeinfer.errors import ModelFileError
 from edgeinfer.providers import Vetting, runtime_version
 from edgeinfer_export.quantize.session import Session
 from edgeinfer_export.sources.base import Request, SourceModel
+from edgeinfer_export.sources.outputs import meaning, tensors_out
 from edgeinfer_export.sources.unknown import refuse_unknown
 from edgeinfer_export.steps.shapes import check_open, settle_shapes
 from edgeinfer_export.steps.write import MAX_BYTES, SMALL_BYTES, load_external, size_of
@@ -58,8 +59,14 @@ def open_graph(request: Request) -> SourceModel:
     except ModelFileError as error:
         refuse_unknown(path, model, error)
         raise
+    plain, notes, classes = tensors_out(path, model)
+    if plain is not model:
+        model, path = plain, request.folder / "tensors.onnx"
+        path.write_bytes(model.SerializeToString(deterministic=True))
+        reference = Session(path)
+    spec = meaning(path, model, classes)
     settle_shapes(model, request.input_shapes)
-    return SourceModel(model, path, file.sha256, "onnx", reference)
+    return SourceModel(model, path, file.sha256, "onnx", reference, notes=notes, spec=spec)
 
 
 def _vet(file: ModelFile) -> None:
