@@ -127,6 +127,24 @@ def test_a_quantized_layer_computes_on_integers(tmp_path: Path) -> None:
     assert any("'x' is int8" in note and "(q - -1) * 0.5" in note for note in source.notes)
 
 
+def test_constants_of_16_bits_become_float32(tmp_path: Path) -> None:
+    step: dict[str, Any] = {"scale": [0.125], "zero_point": [0]}
+    data = f.model(
+        ["ADD"],
+        [
+            f.tensor("x", (1, 3), "int16", **step),
+            f.tensor("w", (1, 3), "int16", buffer=1, **step),
+            f.tensor("y", (1, 3), "int16", **step),
+        ],
+        [f.operator(0, (0, 1), (2,))],
+        ((0,), (2,)),
+        (np.array([8, 16, -8], np.int16),),
+    )
+    source = opened(data, tmp_path)
+    x = np.array([[1.0, 2.0, 3.0]], np.float32)
+    assert Session(source.path).run({"x": x})["y"].tolist() == [[2.0, 4.0, 2.0]]
+
+
 def test_scales_per_channel_stay_on_their_channel(tmp_path: Path) -> None:
     w = np.array([[1, -2, 3], [4, 5, -6]], np.int8)
     data = dense(

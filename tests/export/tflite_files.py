@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 Fields = Mapping[int, Any]
-TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "string": 5, "int8": 9}
+TYPES = {
+    "float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int64": 4, "string": 5, "int16": 7, "int8": 9,
+}  # fmt: skip
 CODES = {
     "ADD": 0, "AVERAGE_POOL_2D": 1, "CONCATENATION": 2, "CONV_2D": 3, "DEPTHWISE_CONV_2D": 4,
     "FULLY_CONNECTED": 9, "RELU": 19, "RESHAPE": 22, "SOFTMAX": 25, "CUSTOM": 32, "SVDF": 27,

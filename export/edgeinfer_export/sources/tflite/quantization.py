@@ -91,7 +91,8 @@ def bias(graph: Graph, index: int, x: int, w: int) -> str:
 def _stays_integer(graph: Graph, index: int) -> bool:
     """Whether the layer that a constant belongs to computes on integers."""
     tensor = graph.tensor(index)
-    if tensor.quantization is None or tensor.dtype == "float16":
+    # DequantizeLinear takes 16 bits since opset 21 only.
+    if tensor.quantization is None or tensor.dtype in ("float16", "int16"):
         return False
     assert graph.operator is not None
     whole = all(
