@@ -24,9 +24,12 @@ from sklearn.ensemble import (
     RandomForestRegressor,
     VotingClassifier,
 )
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
@@ -69,6 +72,17 @@ CLASSIFIERS = {
             [("a", LogisticRegression(max_iter=5000)), ("b", GaussianNB())], voting="soft"
         ),
         "iris",
+        "softmax",
+    ),
+    "neighbours": (make_pipeline(StandardScaler(), KNeighborsClassifier()), "wine", "softmax"),
+    "mask of columns": (
+        make_pipeline(
+            ColumnTransformer(
+                [("a", StandardScaler(), np.arange(13) < 9), ("b", StandardScaler(), [-1, -2])]
+            ),
+            LogisticRegression(max_iter=5000),
+        ),
+        "wine",
         "softmax",
     ),
     "columns": (
@@ -183,6 +197,45 @@ def test_what_cannot_be_converted_is_refused(
     path = save(estimator, "m.joblib")
     with pytest.raises(ModelFileError, match=why):
         export(path, tmp_path / "out.onnx", framework="sklearn", trust_pickle=True)
+
+
+def test_scores_of_pairs_are_no_scores_of_classes(save: Save, tmp_path: Path) -> None:
+    machine = SVC(decision_function_shape="ovo").fit(*datasets.load_wine(return_X_y=True))
+    with pytest.raises(
+        ModelFileError, match=r"each pair of classes.*decision_function_shape='ovr'"
+    ):
+        export(save(machine, "m.joblib"), tmp_path / "out.onnx", trust_pickle=True)
+
+
+def test_missing_values_are_compared_where_the_model_takes_them(
+    save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgeinfer_export.sources import sklearn_convert
+
+    rows, values = datasets.load_diabetes(return_X_y=True)
+    rows[::7, 2] = np.nan
+    model = make_pipeline(SimpleImputer(), Ridge()).fit(rows, values)
+    seen = []
+    real = sklearn_convert._apart
+
+    def watch(path: Path, rows: Any, reference: Any) -> float:
+        seen.append(np.isnan(rows))
+        return real(path, rows, reference)
+
+    monkeypatch.setattr(sklearn_convert, "_apart", watch)
+    sklearn_convert.convert(model, tmp_path / "a.onnx")
+    assert seen[0][:128].any(axis=0).all() and not seen[0][128:].any()
+
+
+def test_a_class_that_is_not_the_one_with_the_highest_score_is_told() -> None:
+    from edgeinfer_export.sources.sklearn_convert import _undecided
+
+    rows, truth = datasets.load_breast_cancer(return_X_y=True)
+    plain = GaussianNB().fit(rows, truth)
+    strict = FixedThresholdClassifier(GaussianNB(), threshold=1.0).fit(rows, truth)
+    assert list(_undecided(plain, rows)) == []
+    (told,) = _undecided(strict, rows)
+    assert "predict() answers another class" in told
 
 
 def test_a_cut_off_file_is_refused(save: Save, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,8 @@ from edgeinfer.errors import EdgeInferError, ModelFileError
 from edgeinfer.frames import Array
 from edgeinfer.spec import SCHEMA
 from edgeinfer_export.quantize.session import Session
-from edgeinfer_export.sources.sklearn_ranges import rows_in_range
+from edgeinfer_export.sources.outputs import tensors_out
+from edgeinfer_export.sources.sklearn_ranges import rows_in_range, with_gaps
 from edgeinfer_export.steps.verify import FP32
 
 INPUT = "input"
@@ -51,6 +53,8 @@ def convert(estimator: Any, path: Path) -> Converted:
     plain, notes = _by_position(estimator)
     rows = rows_in_range(estimator, width, _ROWS)
     _check_one_target(estimator, rows)
+    for gap in _gaps(estimator):
+        rows = with_gaps(rows, gap, lambda some: _runs(estimator, some))
     worst: dict[str, float] = {}
     failed: ModelFileError | None = None
     for dtype in ("float32", "float64"):
@@ -66,7 +70,8 @@ def convert(estimator: Any, path: Path) -> Converted:
             worst[dtype] = min(apart, worst.get(dtype, apart))
             if apart <= FP32.max:
                 spec = _spec(estimator, model, dtype)
-                return Converted(spec, reference, (*notes, *_notes(estimator, dtype, worst)))
+                notes += (*_notes(estimator, dtype, worst), *_undecided(estimator, rows))
+                return Converted(spec, reference, notes)
     if failed is not None and not worst:
         raise failed
     raise ModelFileError(
@@ -159,6 +164,38 @@ def _check_one_target(estimator: Any, rows: Array) -> None:
         )
 
 
+def _gaps(estimator: Any) -> set[float]:
+    """What stands for a missing value in its imputers, where that is a number or NaN."""
+    found = (getattr(part, "missing_values", None) for part in parts_of(estimator))
+    gaps = {float(gap) for gap in found if isinstance(gap, (int, float, np.number))}
+    numbers = {gap for gap in gaps if not math.isnan(gap)}
+    return numbers if numbers == gaps else numbers | {math.nan}
+
+
+def _runs(estimator: Any, rows: Array) -> bool:
+    """Whether it takes these rows; what is no number is refused by most."""
+    try:
+        _values(estimator, rows.astype(np.float64), 1)
+    except Exception:  # whatever it raises
+        return False
+    return True
+
+
+def _undecided(estimator: Any, rows: Array) -> Iterator[str]:
+    """What to tell where the highest score is not always what `predict` answers."""
+    if not hasattr(estimator, "classes_"):
+        return
+    table = rows.astype(np.float64)
+    best = np.asarray(estimator.classes_)[_scores(estimator, table).argmax(axis=1)]
+    share = float(np.mean(best != np.asarray(estimator.predict(table))))
+    if share:
+        yield (
+            f"on {share:.0%} of {len(rows)} random rows scikit-learn's predict() answers another "
+            f"class than the one with the highest score, which is what the file gives: its "
+            f"{_kind(estimator)} decides by something else (a threshold, or votes)"
+        )
+
+
 def _by_position(estimator: Any) -> tuple[Any, tuple[str, ...]]:
     """A copy whose columns are chosen by number, for a graph that takes one table."""
     names = list(getattr(estimator, "feature_names_in_", ()))
@@ -171,7 +208,8 @@ def _by_position(estimator: Any) -> tuple[Any, tuple[str, ...]]:
             continue
         known = list(getattr(part, "feature_names_in_", names))
         part.transformers_ = [
-            (name, step, _numbers(columns, known)) for name, step, columns in chosen
+            (name, step, _numbers(columns, known, part.n_features_in_))
+            for name, step, columns in chosen
         ]
     if not names:
         return changed, ()
@@ -179,13 +217,22 @@ def _by_position(estimator: Any) -> tuple[Any, tuple[str, ...]]:
     return changed, (f"the input's columns are, in this order: {order}",)
 
 
-def _numbers(columns: Any, known: list[str]) -> Any:
-    """Columns by number, where they are a list of names or one name."""
+def _numbers(columns: Any, known: list[str], width: int) -> Any:
+    """Columns by number from the left, where they are names, a mask, or count from the right."""
     if isinstance(columns, str):
         return [known.index(columns)]
+    if isinstance(columns, (list, np.ndarray)) and np.asarray(columns).dtype.kind == "b":
+        return [int(place) for place in np.flatnonzero(columns)]
     if isinstance(columns, (list, np.ndarray)):
-        return [known.index(c) if isinstance(c, str) else c for c in columns]
+        return [known.index(c) if isinstance(c, str) else int(c) % width for c in columns]
     return columns
+
+
+def _last(estimator: Any) -> Any:
+    """The step of a pipeline that answers."""
+    while getattr(estimator, "steps", None):
+        estimator = estimator.steps[-1][1]
+    return estimator
 
 
 def _graph(estimator: Any, width: int, dtype: str, options: Mapping[str, bool]) -> Any:
@@ -197,9 +244,7 @@ def _graph(estimator: Any, width: int, dtype: str, options: Mapping[str, bool]) 
     import skl2onnx
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 
-    last = estimator
-    while getattr(last, "steps", None):
-        last = last.steps[-1][1]
+    last = _last(estimator)
     kind = FloatTensorType if dtype == "float32" else DoubleTensorType
     try:
         model = skl2onnx.convert_sklearn(
@@ -216,6 +261,7 @@ def _graph(estimator: Any, width: int, dtype: str, options: Mapping[str, bool]) 
             f"skl2onnx cannot convert it ({type(error).__name__}: {first}). Its steps: {steps}; "
             f"what is supported stands at https://onnx.ai/sklearn-onnx/supported.html."
         ) from error
+    model, _, _ = tensors_out(Path("it"), model)
     if hasattr(estimator, "classes_"):
         _drop(model, [v.name for v in model.graph.output if "label" in v.name])
     for item in (*model.graph.input, *model.graph.output):
@@ -272,6 +318,13 @@ def _scores(estimator: Any, table: Any) -> Array:
     if not hasattr(estimator, "decision_function"):
         raise ModelFileError(f"the {_kind(estimator)} gives neither probabilities nor scores.")
     values = np.asarray(estimator.decision_function(table))
+    pairs = getattr(_last(estimator), "decision_function_shape", "ovr") == "ovo"
+    if pairs and len(estimator.classes_) > 2:
+        raise ModelFileError(
+            f"the {_kind(estimator)} gives a score for each pair of classes, and a model here has "
+            f"one for each class. Set decision_function_shape='ovr' on the fitted SVC, which takes "
+            f"no training, and save it again."
+        )
     return np.stack((-values, values), axis=1) if values.ndim == 1 else values
 
 

@@ -1,7 +1,9 @@
-"""Rows that a fitted estimator could meet: its own parameters tell the range of each column."""
+"""Rows that a fitted estimator could meet: its own parameters tell the range of each column, and
+what stands for a missing value."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,25 @@ def rows_in_range(estimator: Any, width: int, count: int) -> Array:
     random = np.random.default_rng(0)
     rows = low + random.random((count, width)) * (high - low)
     return np.asarray(np.where(high - low >= 4, np.round(rows * 8) / 8, rows).astype(np.float32))
+
+
+def with_gaps(rows: Array, gap: float, takes: Callable[[Array], bool]) -> Array:
+    """The rows with values missing in the first half, in each column that takes that.
+
+    Args:
+        rows: `(count, width)`.
+        gap: what stands for a missing value.
+        takes: whether the estimator can be run on rows.
+    """
+    made: Array = rows.copy()
+    half = len(rows) // 2
+    missing = np.random.default_rng(1).random((half, rows.shape[1])) < 0.2
+    for column in range(rows.shape[1]):
+        probe = rows[:2].copy()
+        probe[0, column] = gap
+        if takes(probe):
+            made[:half, column][missing[:, column]] = gap
+    return made
 
 
 def _range(estimator: Any, width: int) -> tuple[Array, Array]:
