@@ -48,6 +48,22 @@ class Words(nn.Module):
         return {"steps": steps, "last": hidden[0]}
 
 
+class Spectrum(nn.Module):
+    """Complex numbers out."""
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return torch.fft.rfft(values)
+
+
+class InPlace(nn.Module):
+    """Preprocessing as it is often written."""
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        values /= 2
+        values -= 0.5
+        return values.relu()
+
+
 class Found(NamedTuple):
     boxes: torch.Tensor
     scores: torch.Tensor

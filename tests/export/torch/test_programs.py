@@ -241,6 +241,24 @@ def test_outputs_are_named_after_fields(make: Make, shapes: Make, here: Path) ->
     assert list(shapes(made.output)) == ["left", "left_out", "parts_0", "parts_1"]
 
 
+def test_complex_outputs_are_real_and_imaginary_parts(
+    make: Make, shapes: Make, run_onnx: Make, here: Path
+) -> None:
+    made = make(here, entry="nets:Spectrum", input_shapes={"values": ("batch", 8)})
+    assert shapes(made.output)["output"] == ["batch", 5, 2]
+    assert any("'output' is complex" in note for note in made.notes)
+    values = np.random.default_rng(0).standard_normal((3, 8)).astype(np.float32)
+    wanted = np.fft.rfft(values)
+    found = run_onnx(made.output, values=values)["output"]
+    np.testing.assert_allclose(found[..., 0] + 1j * found[..., 1], wanted, atol=1e-4)
+
+
+def test_a_module_may_change_its_input_in_place(make: Make, run_onnx: Make, here: Path) -> None:
+    made = make(here, entry="nets:InPlace", input_shapes={"values": (1, 4)})
+    values = np.arange(4, dtype=np.float32)[None]
+    assert run_onnx(made.output, values=values)["output"].tolist() == [[0.0, 0.0, 0.5, 1.0]]
+
+
 def test_what_dynamo_cannot_convert_the_other_exporter_may(make: Make, here: Path) -> None:
     made = make(here, entry="nets:Checked", input_shapes={"values": (1, 4)})
     notes = " ".join(made.notes)

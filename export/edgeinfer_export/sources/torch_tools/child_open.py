@@ -85,7 +85,10 @@ def of_module(module: Any, shapes: Job, notes: list[str], sha256: str = "") -> P
 
     def caller(inputs: Sequence[Given]) -> Callable[..., Any]:
         names = [item.name for item in inputs]
-        return lambda *tensors: module(**dict(zip(names, tensors, strict=True)))
+        # Copies: some modules scale their input in place, and would find it scaled the next time.
+        return lambda *tensors: module(
+            **{name: tensor.clone() for name, tensor in zip(names, tensors, strict=True)}
+        )
 
     def runs(inputs: Sequence[Given]) -> None:
         with torch.no_grad():
@@ -135,7 +138,7 @@ def open_torchscript(job: Job) -> Program:
             f"{', '.join(ordered)}, too."
         )
     return Program(
-        lambda *tensors: module(*tensors),
+        lambda *tensors: module(*[tensor.clone() for tensor in tensors]),
         inputs,
         exported=module,
         exporters=("torchscript",),
