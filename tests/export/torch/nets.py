@@ -55,6 +55,19 @@ class Spectrum(nn.Module):
         return torch.fft.rfft(values)
 
 
+class Tied(nn.Module):
+    """Two layers that share their weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(4, 4, bias=False)
+        self.second = nn.Linear(4, 4, bias=False)
+        self.second.weight = self.first.weight
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return self.second(self.first(values).relu())
+
+
 class InPlace(nn.Module):
     """Preprocessing as it is often written."""
 

@@ -253,6 +253,17 @@ def test_complex_outputs_are_real_and_imaginary_parts(
     np.testing.assert_allclose(found[..., 0] + 1j * found[..., 1], wanted, atol=1e-4)
 
 
+def test_shared_weights_may_stand_in_the_file_once(
+    make: Make, run_onnx: Make, here: Path, tmp_path: Path
+) -> None:
+    torch.save({"first.weight": 2 * torch.eye(4)}, tmp_path / "tied.pt")
+    made = make(
+        here, entry="nets:Tied", weights=tmp_path / "tied.pt", input_shapes={"values": (1, 4)}
+    )
+    values = np.arange(4, dtype=np.float32)[None]
+    assert run_onnx(made.output, values=values)["output"].tolist() == (4 * values).tolist()
+
+
 def test_a_module_may_change_its_input_in_place(make: Make, run_onnx: Make, here: Path) -> None:
     made = make(here, entry="nets:InPlace", input_shapes={"values": (1, 4)})
     values = np.arange(4, dtype=np.float32)[None]

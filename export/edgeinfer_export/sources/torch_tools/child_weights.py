@@ -101,6 +101,9 @@ def put_weights(module: Any, state: Mapping[str, Any], path: Path, notes: list[s
     given = _stripped(given, own, path, notes)
     # Batch norm's counters came with PyTorch 0.4.1 and change nothing in inference.
     missing = [k for k in own if k not in given and not k.endswith("num_batches_tracked")]
+    # Of weights that two layers share, safetensors keep one.
+    held = {_place(own[key]) for key in given if key in own}
+    missing = [key for key in missing if _place(own[key]) not in held]
     extra = [k for k in given if k not in own and not k.endswith("num_batches_tracked")]
     if missing or extra:
         raise ModelFileError(_apart(path, missing, extra, len(own)))
@@ -112,6 +115,13 @@ def put_weights(module: Any, state: Mapping[str, Any], path: Path, notes: list[s
                 f"(classes, width, input size)."
             )
     module.load_state_dict({k: v for k, v in given.items() if k in own}, strict=False)
+
+
+def _place(tensor: Any) -> tuple[Any, ...]:
+    """Where a tensor lies in memory, and which part of it it is; its own where it has none."""
+    if not tensor.numel():
+        return (id(tensor),)
+    return tensor.data_ptr(), tuple(tensor.shape), tuple(tensor.stride())
 
 
 def _stripped(
