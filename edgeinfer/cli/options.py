@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -15,7 +16,24 @@ from edgeinfer.errors import UsageError
 P = ParamSpec("P")
 R = TypeVar("R")
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-PATH = click.Path(path_type=Path)
+
+
+class _PathType(click.Path):
+    """A path as it was given. Whether it can be read is told where it is read, as a failure (1);
+    an empty one would mean the working folder."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> str | bytes | os.PathLike[str]:
+        if value == "":
+            self.fail("it is empty: name one (a variable of the shell may be unset).", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = _PathType(path_type=Path, readable=False)
 
 format_option = click.option(
     "--format",
@@ -160,6 +178,8 @@ def _with_options(function: Callable[..., R], provider: Decorator) -> Callable[.
 
         apply_settings()
         classes = kwargs.pop("classes")
+        if classes is not None and not classes.strip():
+            raise UsageError("--classes names no class: give some, or leave it out for all.")
         if kwargs["plan"] is not None and kwargs["no_plan"]:
             raise UsageError("--plan and --no-plan contradict each other: leave one out.")
         options = LoadOptions(

@@ -33,6 +33,7 @@ from edgeinfer.datasets.text_lines import (
 )
 from edgeinfer.datasets.user import UserMetric, is_callable_name, open_callable
 from edgeinfer.datasets.yolo import open_folder, open_yaml, yaml_in
+from edgeinfer.errors import UsageError
 
 __all__ = [
     "IGNORED",
@@ -72,7 +73,10 @@ def open_dataset(text: str, task: str | None = None) -> Dataset:
 
     Raises:
         DatasetError: if it is missing, empty or none of these.
+        UsageError: if the text is empty, which would mean the working folder.
     """
+    if not text:
+        raise UsageError("The dataset is named '': name a folder or a file.")
     if is_callable_name(text):
         return open_callable(text, task)
     path = Path(text)

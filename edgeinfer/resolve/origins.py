@@ -113,6 +113,8 @@ def _merged(fields: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
 
 def sidecar_of(path: Path) -> Path | None:
     """The file that describes a model: ``model.spec.json`` or ``model.onnx.spec.json``."""
+    if not path.name:  # a folder such as "." or "/", which has none
+        return None
     for candidate in (path.with_suffix(SIDECAR_SUFFIX), Path(f"{path}{SIDECAR_SUFFIX}")):
         if candidate.is_file():
             return candidate

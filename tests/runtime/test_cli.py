@@ -191,6 +191,15 @@ def test_a_broken_picture_stops_or_is_skipped(
         (["validate", "{model}", "{tmp}/none"], 1, "none"),
         (["export", "{model}", "-o", "{tmp}/o.onnx", "--precision", "int8"], 2, "--calibration"),
         (["export", "{model}", "-o", "{tmp}/o.onnx", "--precision", "int9"], 2, "int8"),
+        # What a shell makes of a variable that nobody set.
+        (["run", "", "{picture}"], 2, "empty"),
+        (["run", "{model}", "{picture}", "--output", ""], 2, "empty"),
+        (["run", "{model}", "{picture}", "--classes", ""], 2, "names no class"),
+        (["validate", "{model}", ""], 2, "''"),
+        (["export", "", "-o", "{tmp}/o.onnx"], 2, "empty"),
+        (["run", ".", "{picture}"], 1, "is a folder"),
+        (["run", "/", "{picture}"], 1, "is a folder"),
+        (["export", ".", "-o", "{tmp}/o.onnx"], 1, "no model"),
     ],
 )
 def test_bad_input_gets_one_message_and_the_right_exit_code(
