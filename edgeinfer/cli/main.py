@@ -76,6 +76,10 @@ class LazyGroup(click.Group):
 
 # What is wrong with a disk or a name, and with nothing of ours.
 _OUTSIDE = (errno.ENAMETOOLONG, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+# Also where a file is named: before Python 3.14, pathlib raises what it cannot look up.
+_RIGHTS = "Check its permissions, and those of the folders above it."
+_CIRCLE = "Its links lead in a circle: name the file itself."
+_OF_A_FILE = {errno.EACCES: _RIGHTS, errno.EPERM: _RIGHTS, errno.ELOOP: _CIRCLE}
 _NO_THREAD = (
     "this box allows no further thread: allow more (ulimit -u, TasksMax= of systemd, docker "
     "--pids-limit), or more memory (ulimit -v)."
@@ -122,6 +126,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE):
             return _say("too many files are open: allow more (ulimit -n).", 1)
+        if error.filename is not None and error.errno in _OF_A_FILE:
+            return _say(f"{error.filename}: {error.strerror}. {_OF_A_FILE[error.errno]}", 1)
         if error.errno not in _OUTSIDE:
             return _bug()
         if error.filename is None and sys.stdout is not None:
@@ -130,6 +136,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError:
         return _say("out of memory: give a smaller --input-shape or fewer --lanes.", 1)
     except RuntimeError as error:
+        if str(error).startswith("Symlink loop"):  # of pathlib, before Python 3.13
+            return _say(f"{error}. {_CIRCLE}", 1)
         return _say(_NO_THREAD, 1) if str(error) == "can't start new thread" else _bug()
     except Exception:
         return _bug()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -10,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import cv2
 import numpy as np
@@ -549,6 +550,59 @@ def test_a_name_that_is_too_long_is_no_bug(
     assert "too long" in capsys.readouterr().err
     assert cli.main(["run", name, str(picture)]) == 1
     assert "too long" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [None, "--json", "--output", "--labels", "--spec"])
+@pytest.mark.parametrize("refused", ["a folder that may not be entered", "a circle of links"])
+def test_what_pathlib_cannot_look_up_is_no_bug(
+    brightness_model: Path,
+    picture: Path,
+    option: str | None,
+    refused: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = tmp_path / "name"
+    if refused == "a circle of links":
+        name.symlink_to(name)
+    else:
+        forbid(monkeypatch, name)
+    arguments = [str(name)] if option is None else [str(picture), option, str(name)]
+    assert cli.main(["run", str(brightness_model), *arguments]) == 1
+    said = capsys.readouterr().err
+    assert str(name) in said
+    assert "Traceback" not in said
+
+
+def test_a_model_that_may_not_be_read_is_a_failure_and_no_usage(
+    brightness_model: Path,
+    picture: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr("builtins.open", refuse)
+    assert cli.main(["inspect", str(brightness_model)]) == 1
+    assert "Permission denied" in capsys.readouterr().err
+
+
+def refuse(*_: object, **__: object) -> NoReturn:
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "what was asked for")
+
+
+def forbid(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+    """Let looking up a path fail as it does below a folder that may not be entered: the user root,
+    who runs these tests at times, may enter any."""
+    stat = os.stat
+
+    def looked_up(name: Any, *arguments: Any, **more: Any) -> os.stat_result:
+        if not isinstance(name, int) and os.fspath(name) == str(path):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return stat(name, *arguments, **more)
+
+    monkeypatch.setattr(os, "stat", looked_up)
 
 
 def test_a_label_that_stdout_cannot_say_is_escaped(
