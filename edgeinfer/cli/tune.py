@@ -10,6 +10,7 @@ import click
 
 from edgeinfer.cli.options import PATH, format_option, model_options
 from edgeinfer.cli.output import print_json, progress, say, table
+from edgeinfer.errors import EdgeInferError, UsageError
 
 if TYPE_CHECKING:
     from edgeinfer.model import LoadOptions
@@ -47,10 +48,8 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--max-drop",
-    default="1%",
-    show_default=True,
     metavar="SHARE",
-    help="How much of that metric may be lost, as a share of the reference's.",
+    help="How much of that metric may be lost, as a share of the reference's. [default: 1%]",
 )
 @click.option(
     "--build", is_flag=True, help="Build engines that take minutes (TensorRT). [default: off]"
@@ -64,7 +63,7 @@ def command(
     fps: float | None,
     budget: float,
     validation: str | None,
-    max_drop: str,
+    max_drop: str | None,
     build: bool,
     output_format: str,
 ) -> None:
@@ -74,14 +73,18 @@ def command(
     was seen to give the same answers. The stored plan is used by every command until the model,
     the box or a version changes.
     """
-    from edgeinfer.errors import EdgeInferError
     from edgeinfer.tune import TuneOptions, tune
 
+    if max_drop is not None and validation is None:
+        raise UsageError(
+            "--max-drop is a share of the metric on labelled data: give --validation DATASET, or "
+            "leave it out; without labels the limits that are printed hold."
+        )
     asked = TuneOptions(
         objective=objective,
         source=sources,
         validation=validation,
-        max_drop=_share(max_drop),
+        max_drop=TuneOptions.max_drop if max_drop is None else _share(max_drop),
         fps=fps,
         budget_s=budget,
         build=build,
@@ -110,8 +113,6 @@ def command(
 
 
 def _share(text: str) -> float:
-    from edgeinfer.errors import UsageError
-
     try:
         return float(text[:-1]) / 100 if text.endswith("%") else float(text)
     except ValueError as error:

@@ -204,7 +204,7 @@ def prepare(
             | files.proof.speed_of("output"),
         ),
         notes=(
-            *(*opened.notes, *said, *told, *_guessed(found.notes), *_untargeted(options)),
+            *(*opened.notes, *said, *told, *_guessed(found.notes), *_unused(options)),
             *data.notes,
             *(*made.notes, *files.proof.notes, *files.notes),
         ),
@@ -276,14 +276,21 @@ def _guessed(notes: Sequence[str]) -> tuple[str, ...]:
     return (f"guessed {'; '.join(notes)}. If that is wrong, say it with --head, --task or --spec",)
 
 
-def _untargeted(options: ExportOptions) -> tuple[str, ...]:
-    """What became of a target that nothing is made for."""
-    if options.int8_target or options.target == ExportOptions.target:
-        return ()
-    return (
-        f"the target {options.target} counts for INT8 only: {options.precision} files are the same "
-        f"for every box",
-    )
+def _unused(options: ExportOptions) -> tuple[str, ...]:
+    """What was asked for and counts for nothing at this precision."""
+    notes = []
+    if not options.int8_target and options.target != ExportOptions.target:
+        notes.append(
+            f"the target {options.target} counts for INT8 only: {options.precision} files are the "
+            f"same for every box"
+        )
+    method = options.calibration_method
+    if options.precision != "int8" and method != ExportOptions.calibration_method:
+        notes.append(
+            f"the calibration method {method} counts for --precision int8 only: "
+            f"{options.precision} takes no ranges"
+        )
+    return tuple(notes)
 
 
 def _graph_figures(before: onnx.ModelProto, after: onnx.ModelProto) -> dict[str, Any]:

@@ -102,12 +102,14 @@ def test_the_report_is_one_json_document(source: Path, tmp_path: Path, pictures:
     report = tmp_path / "report.json"
     arguments = ["--precision", "fp16", "--calibration", pictures, "--report", report]
     arguments += ["--report", tmp_path / "report.md", "--target", "arm"]
+    arguments += ["--calibration-method", "entropy"]
     done = run(source, "-o", tmp_path / "out.onnx", *arguments, "--format", "json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document == json.loads(report.read_text())
     assert (tmp_path / "report.md").read_text().startswith("# ")
     assert "the target arm counts for INT8 only" in done.stderr
+    assert "the calibration method entropy counts for --precision int8 only" in done.stderr
     assert (document["precision"], document["target"]) == ("fp16", None)
     assert {one["role"]: one["precision"] for one in document["variants"]} == {
         "source": "fp32",

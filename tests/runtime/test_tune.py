@@ -403,7 +403,11 @@ def test_the_command_refuses_what_it_cannot_read(
     detector: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["tune", str(detector), "nowhere.mp4"]) == 1
-    assert main(["tune", str(detector), "--max-drop", "little"]) == 2
+    data = ["--validation", str(DATA / "validation")]
+    assert main(["tune", str(detector), *data, "--max-drop", "little"]) == 2
+    assert "'little'" in capsys.readouterr().err
+    assert main(["tune", str(detector), "--max-drop", "1%"]) == 2
+    assert "--validation" in capsys.readouterr().err
     assert main(["tune", str(detector), "--provider", "cpuu"]) == 2
     assert "Did you mean 'cpu'" in capsys.readouterr().err
 
