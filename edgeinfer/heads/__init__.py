@@ -41,6 +41,7 @@ _BY_TASK: Mapping[str, Mapping[str, str]] = {
         "nanodet": "edgeinfer.heads.nanodet:NanoDet",
         "fastestdet": "edgeinfer.heads.fastestdet:FastestDet",
         "ssd": "edgeinfer.heads.ssd:Ssd",
+        "retinanet": "edgeinfer.heads.retinanet:RetinaNet",
         "rtdetr": "edgeinfer.heads.rtdetr:RtDetr",
     },
     "classify": {

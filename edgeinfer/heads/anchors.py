@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -79,15 +80,17 @@ def square_priors(
     return np.concatenate(found).astype(np.float32)
 
 
-def decode_ssd(raw: Floats, anchors: Floats, variances: tuple[float, ...]) -> Floats:
+def decode_ssd(
+    raw: Floats, anchors: Floats, variances: Sequence[float], most_growth: float = math.inf
+) -> Floats:
     """`(N, 4)` regressions to `(N, 4)` corners as shares of the input.
 
     Source: Liu et al. 2016, https://arxiv.org/abs/1512.02325: centres shift by the anchor's size,
-    sizes grow by powers; both are divided by the variances for learning.
+    sizes grow by powers, up to a largest one; both are divided by the variances for learning.
     """
     scale = np.array(variances, np.float32)
     centres = anchors[:, :2] + raw[:, :2] * scale[:2] * anchors[:, 2:]
-    sizes = anchors[:, 2:] * np.exp(raw[:, 2:] * scale[2:])
+    sizes = anchors[:, 2:] * np.exp(np.minimum(raw[:, 2:] * scale[2:], most_growth))
     return np.concatenate((centres - sizes / 2, centres + sizes / 2), axis=1)
 
 

@@ -5,13 +5,14 @@ Source: Liu et al. 2016, https://arxiv.org/abs/1512.02325.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from edgeinfer.errors import SpecError
 from edgeinfer.frames import Array, Arrays
-from edgeinfer.heads.anchors import anchors_of, decode_ssd, variances_of
+from edgeinfer.heads.anchors import anchors_of, decode_ssd
 from edgeinfer.heads.base import Graph, View
 from edgeinfer.heads.boxes import Floats, apart, finish, peak_of, threshold
 from edgeinfer.heads.instances import input_hw
@@ -28,6 +29,9 @@ class Ssd:
 
     name = "ssd"
     task = "detect"
+    usual_variances = (0.1, 0.1, 0.2, 0.2)
+    usual_activation = "none"
+    most_growth = math.inf  # the largest power by which a box may grow
 
     def why_not(self, graph: Graph) -> str | None:
         listed = ", ".join(str(list(item.shape)) for item in graph.outputs)
@@ -55,30 +59,44 @@ class Ssd:
         raw_boxes = outputs[boxes_of[0]].reshape(len(views), -1, 4)
         classes = outputs[scores_of[0]].shape[-1]
         raw_scores = outputs[scores_of[0]].reshape(len(views), -1, classes)
-        anchors = anchors_of(spec.head_options, self.name)
+        anchors = self.anchors(spec)
         if len(anchors) != raw_boxes.shape[1]:
             raise SpecError(
-                f"The head 'ssd' got {raw_boxes.shape[1]} predictions and {len(anchors)} anchors "
-                f"from head_options: correct maps, sizes and ratios in the spec."
+                f"The head '{self.name}' got {raw_boxes.shape[1]} predictions and {len(anchors)} "
+                f"anchors: correct them by head_options in the spec."
             )
+        variances = spec.head_options.get("variances", self.usual_variances)
+        activation = spec.head_options.get("activation", self.usual_activation)
         height, width = input_hw(spec)
         size = np.array([width, height, width, height], np.float32)
         first = 1 if spec.head_options.get("background") else 0
         found = []
         for raw, scores, view in zip(raw_boxes, raw_scores, views, strict=True):
-            sure = activated(scores, spec.head_options.get("activation", "none"))[:, first:]
+            # One class at a time, the larger score is the larger probability: few powers are taken.
+            one_by_one = activation != "softmax"
+            sure = (scores if one_by_one else activated(scores, activation))[:, first:]
             best = sure.max(axis=1)
+            if one_by_one:
+                best = activated(best, activation)
             passing = np.flatnonzero(best > threshold(spec, "score"))
             rows = raw[passing].astype(np.float32)
-            corners = decode_ssd(rows, anchors[passing], variances_of(spec.head_options)) * size
+            corners = decode_ssd(rows, anchors[passing], variances, self.most_growth) * size
             ids = sure[passing].argmax(axis=1)
             kept = best[passing].astype(np.float32)
             found.append(finish(corners, kept, ids, view, spec, peak=peak_of(best)))
         return found
 
+    def anchors(self, spec: ModelSpec) -> Floats:
+        """`(N, 4)` centre and size as shares of the input.
+
+        Raises:
+            SpecError: if they are not known.
+        """
+        return anchors_of(spec.head_options, self.name)
+
 
 def activated(raw: Array, how: str) -> Floats:
-    """`(N, classes)` scores as probabilities: by ``none``, ``sigmoid`` or ``softmax``."""
+    """Scores as probabilities: by ``none``, ``sigmoid``, or ``softmax`` of `(N, classes)`."""
     scores = raw.astype(np.float32, copy=False)
     if how == "none":
         return scores

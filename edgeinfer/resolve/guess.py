@@ -51,6 +51,7 @@ _PREPROCESSING: Mapping[str, Mapping[str, Any]] = {
     "yolov8-obb": {"resize": "letterbox", "color": "rgb"},
     "rtdetr": {"resize": "stretch", "color": "rgb"},
     "ssd": {"resize": "stretch", "color": "rgb"},
+    "retinanet": {"resize": "pad-br", "pad_value": 0, "color": "rgb", **_IMAGENET},
     "fastestdet": {"resize": "stretch", "color": "bgr", "interpolation": "area"},
     "nanodet": {
         "resize": "stretch",

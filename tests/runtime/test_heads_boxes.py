@@ -12,6 +12,7 @@ from edgeinfer.errors import SpecError
 from edgeinfer.geometry import Affine
 from edgeinfer.heads import HEADS, Graph, View
 from edgeinfer.heads.anchors import anchors_of
+from edgeinfer.heads.retinanet import RetinaNet
 from edgeinfer.results import Detections, Poses
 from edgeinfer.spec import InputSpec, ModelSpec, TensorSpec
 
@@ -102,6 +103,53 @@ def test_ssd_says_what_is_wrong_with_its_anchors() -> None:
     with pytest.raises(SpecError, match="one list of sizes and ratios"):
         anchors_of({"maps": [[2, 2]], "sizes": [], "ratios": []}, "ssd")
     assert "needs its anchors" in str(HEADS["ssd"].why_not(graph((1, 9, 4), (1, 9, 2))))
+
+
+@pytest.mark.parametrize(
+    ("hw", "count", "cell", "first"),
+    [
+        # 32x40, 16x20, 8x10, 4x5 and 2x3 cells of nine; the cells of stride 128 are 106 wide.
+        ((256, 320), 15354, 9 * (1280 + 320 + 80 + 20 + 4), [106, 128]),
+        ((64, 64), 9 * 86, 9 * 85, [0, 0]),
+    ],
+)
+def test_retinanets_anchors_are_those_of_torchvision(
+    hw: tuple[int, int], count: int, cell: int, first: list[int]
+) -> None:
+    whole = np.array([hw[1], hw[0]] * 2)
+    anchors = RetinaNet().anchors(spec_of("retinanet", 2, hw, {})) * whole
+    assert len(anchors) == count
+    # AnchorGenerator: twice as wide as high first, three sizes each, rounded to whole corners.
+    assert anchors[:9].tolist() == [
+        pytest.approx([0, 0, *wh], abs=1e-3)
+        for wh in ([46, 22], [56, 28], [70, 36], [32, 32], [40, 40], [50, 50])
+        + ([22, 46], [28, 56], [36, 70])
+    ]
+    assert anchors[cell].tolist() == pytest.approx([*first, 724, 362], abs=1e-2)
+
+
+def test_retinanet_moves_its_anchors_and_bounds_their_growth() -> None:
+    boxes, logits = np.zeros((1, 774, 4), np.float32), np.full((1, 774, 3), -9, np.float32)
+    # The fourth anchor of the second cell: 32x32 around (8, 0); moved by a quarter, twice as high.
+    boxes[0, 12] = [0.25, 0.75, 0, math.log(2)]
+    boxes[0, 300] = [0, 0, 99, 99]
+    logits[0, 12, 2], logits[0, 300, 1] = logit(0.75), logit(0.5)
+    found = decoded("retinanet", {"logits": logits, "boxes": boxes}, labels=3)
+    assert found.boxes_xyxy.tolist() == [pytest.approx([0, 0, 32, 56]), [0, 0, 64, 64]]
+    assert found.class_ids.tolist() == [2, 1]
+    assert found.scores.tolist() == pytest.approx([0.75, 0.5])
+
+
+def test_retinanet_is_known_by_its_number_of_anchors() -> None:
+    head, shapes = HEADS["retinanet"], ((1, 774, 3), (1, 774, 4))
+    assert head.why_not(graph(*shapes)) is None and head.classes(graph(*shapes)) == 3
+    assert "774 predictions" in str(head.why_not(graph((1, 300, 3), (1, 300, 4))))
+    assert "5 strides" in str(head.why_not(graph(*shapes, sizes=[[1, 2]])))
+    assert "3 of ratios" in str(head.why_not(graph(*shapes, ratios=[[1]] * 3)))
+    assert "[1, N, classes]" in str(head.why_not(graph((1, 774, 3))))
+    assert head.why_not(graph(*shapes, anchors=[[0, 0, 1, 1]])) is None
+    given = {"strides": [32], "sizes": [[32]], "ratios": [[1]]}
+    assert head.why_not(graph((1, 4, 4), (1, 4, 2), **given)) is None
 
 
 def test_fastestdet_reads_its_cells() -> None:
