@@ -93,9 +93,9 @@ class BenchOptions:
         for name, (low, high, unit) in _RANGES.items():
             number = getattr(self, name)
             if number is not None and not low <= number <= high:
-                label = name.rpartition("_")[0] or name
                 raise UsageError(
-                    f"{label} is {number:g}{unit}: give a number from {low:g} to {high:g}{unit}."
+                    f"{_word(name)} is {number:g}{unit}: give a number from {low:g} to "
+                    f"{high:g}{unit}."
                 )
         if self.fps is not None:
             check_arrivals(self.fps, self.streams)
@@ -114,7 +114,7 @@ class BenchOptions:
             given = getattr(self, name) != (1 if name == "streams" else None)
             if given and self.scenario not in scenarios:
                 raise UsageError(
-                    f"{name} is for the scenario {' or '.join(scenarios)}, and this is "
+                    f"{_word(name)} is for the scenario {' or '.join(scenarios)}, and this is "
                     f"'{self.scenario}': leave it out, or change the scenario."
                 )
 
@@ -131,6 +131,11 @@ class BenchOptions:
         if self.frames is None and self.duration_s is None and self.scenario != "server":
             return DEFAULT_DURATION_S
         return self.duration_s
+
+
+def _word(name: str) -> str:
+    """What an option is called without its unit, as on the command line."""
+    return name.rpartition("_")[0] or name
 
 
 def check_arrivals(fps: float, streams: int) -> None:

@@ -16,6 +16,8 @@ from edgeinfer_bench.validity import Validity
 
 SCHEMA = "edgeinfer.report/2"
 _MOST_DIGITS = 19
+# No report comes near it; a device may never end.
+_MOST_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,14 @@ def _read_json(path: Path) -> Any:
         return int(digits)
 
     try:
-        return json.loads(path.read_bytes(), parse_int=whole)
+        with path.open("rb") as file:
+            text = file.read(_MOST_BYTES + 1)
+        if len(text) > _MOST_BYTES:
+            raise ReportError(
+                f"The report {path} is larger than {_MOST_BYTES >> 20} MiB, as none is: give the "
+                f".json file that edgeinfer bench wrote."
+            )
+        return json.loads(text, parse_int=whole)
     except FileNotFoundError as error:
         raise ReportError(f"The report {path} does not exist.") from error
     except OSError as error:

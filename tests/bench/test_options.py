@@ -97,5 +97,6 @@ def test_what_a_scenario_would_leave_unused_is_refused(values: dict[str, Any], f
         if scenario == fits:
             assert BenchOptions(scenario, **values).scenario == fits
         else:
-            with pytest.raises(UsageError, match=rf"{next(iter(values))} is for .*{fits}"):
+            word = next(iter(values)).removesuffix("_ms")
+            with pytest.raises(UsageError, match=rf"^{word} is for .*{fits}"):
                 BenchOptions(scenario, **values)

@@ -80,6 +80,12 @@ def test_the_json_has_the_keys_of_the_contract(make_report: MakeReport) -> None:
     json.dumps(data, allow_nan=False)
 
 
+def test_what_never_ends_is_no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgeinfer_bench.report._MOST_BYTES", 1 << 20)
+    with pytest.raises(ReportError, match="larger than 1 MiB"):
+        Report.load(Path("/dev/zero"))
+
+
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(ReportError, match=r"gone\.json does not exist"):
         Report.load(tmp_path / "gone.json")
