@@ -7,6 +7,7 @@ synced (POSIX rename is atomic; see also "Files are hard", https://danluu.com/fi
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import stat
@@ -33,11 +34,21 @@ def why_unwritable(path: Path) -> str | None:
         return f"{folder} is not a folder"
     if not os.access(folder, os.W_OK | os.X_OK):
         return f"the folder {folder} may not be written to; choose another place"
+    if _leads_in_a_circle(path):
+        return f"{path} is a link that leads in a circle; name the file itself"
     if is_special(path):
         return f"{path} is a device, a pipe or a socket; name a regular file"
     if path.exists() and not os.access(path, os.W_OK):
         return f"{path} may not be written to; choose another name"
     return None
+
+
+def _leads_in_a_circle(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 def is_special(path: Path) -> bool:

@@ -603,6 +603,8 @@ def forbid(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
         return stat(name, *arguments, **more)
 
     monkeypatch.setattr(os, "stat", looked_up)
+    # Python 3.10 keeps the function that it found when it was imported.
+    monkeypatch.setattr(Path, "stat", looked_up)
 
 
 def test_a_label_that_stdout_cannot_say_is_escaped(
