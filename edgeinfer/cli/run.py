@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -113,23 +114,25 @@ def command(
     check_apart(read, json_path, output)
     if json_path not in (None, "-") and not is_special(Path(str(json_path))):
         check_writable(Path(str(json_path)))
+    opened = partial(
+        open_sources,
+        sources,
+        stride=stride,
+        threads=load_options.threads or 1,
+        reconnect_s=reconnect,
+        told=lambda text: say(f"edgeinfer: {text}"),
+    )
     with ExitStack() as stack:
         early = None
-        how: dict[str, Any] = {
-            "stride": stride,
-            "threads": load_options.threads or 1,
-            "reconnect_s": reconnect,
-            "told": lambda text: say(f"edgeinfer: {text}"),
-        }
         if not any(_depends_on_the_model(text) for text in sources):
             # Opened first: its decoder starts while the model opens.
-            early = open_sources(sources, **how)
+            early = opened()
             stack.callback(early.close)
         whole = _only_the_whole_counts(sources)
         load_options = replace(load_options, lanes=lanes, recording=whole)
         loaded = stack.enter_context(open_model(model, load_options))
         say_notes(loaded.spec.notes, loaded.notes)
-        source = early or _made_to_measure(sources, loaded, how)
+        source = early or _made_to_measure(sources, loaded, opened)
         stack.callback(source.close)
         if output is not None and loaded.spec.task == "semantic":
             check_apart(read, None, mask_beside(output))
@@ -247,13 +250,15 @@ def _limit(frames: int | None, source: Source) -> int | None:
     return frames
 
 
-def _made_to_measure(sources: tuple[str, ...], model: Model, how: Mapping[str, Any]) -> Source:
+def _made_to_measure(
+    sources: tuple[str, ...], model: Model, opened: Callable[..., Source]
+) -> Source:
     """Sources among which some are synthetic or arrays: those are made to the model's measure."""
-    from edgeinfer.sources import RandomArrays, open_sources
+    from edgeinfer.sources import RandomArrays
 
     if not model.takes_pictures and sources == (SYNTHETIC,):
         return RandomArrays(model.fed_inputs)
-    return open_sources(sources, size_wh=model.size_wh, inputs=model.given_inputs, **how)
+    return opened(size_wh=model.size_wh, inputs=model.given_inputs)
 
 
 def _depends_on_the_model(text: str) -> bool:

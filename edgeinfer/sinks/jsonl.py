@@ -30,6 +30,9 @@ class JsonLines:
     def __init__(self, target: Path | TextIO) -> None:
         self._file = GrowingText(target) if isinstance(target, Path) else None
         self._stream = None if isinstance(target, Path) else target
+        # The file beneath a stream: from it what was not written whole can be taken back.
+        raw = getattr(getattr(target, "buffer", None), "raw", None)
+        self._beneath = raw if isinstance(raw, FileIO) else None
 
     def write(self, result: Result[Payload], frame: Frame | None, /) -> None:
         """Raises:
@@ -50,9 +53,8 @@ class JsonLines:
         assert self._stream is not None
         try:
             self._stream.flush()
-            raw = getattr(getattr(self._stream, "buffer", None), "raw", None)
-            if isinstance(raw, FileIO):
-                append_line(raw, line)
+            if self._beneath is not None:
+                append_line(self._beneath, line)
             else:
                 self._stream.write(line + "\n")
                 self._stream.flush()

@@ -19,6 +19,43 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 10.0
 _BACK_S = 30.0
 
 
+class _Numbering:
+    """Frames of one recording after the other, by the count and the clock of the whole.
+
+    Attributes:
+        last: the last one.
+    """
+
+    def __init__(self) -> None:
+        self.last: FrameId | None = None
+        self._restarts = self._first_index = self._media_shift_ns = 0
+
+    def go_on(self, first: FrameId) -> None:
+        """Another recording begins with this frame."""
+        before = self.last
+        if before is None:
+            return
+        self._restarts += 1
+        self._first_index = before.index + 1
+        if first.media_time_ns is not None and before.media_time_ns is not None:
+            passed = first.ready_ns - before.ready_ns
+            self._media_shift_ns = before.media_time_ns + passed - first.media_time_ns
+
+    def __call__(self, frame: Frame) -> Frame:
+        identity = frame.id
+        if self._restarts:
+            media = identity.media_time_ns
+            identity = dataclasses.replace(
+                identity,
+                index=self._first_index + identity.index,
+                media_time_ns=None if media is None else media + self._media_shift_ns,
+                restarts=self._restarts,
+            )
+            frame = dataclasses.replace(frame, id=identity)
+        self.last = identity
+        return frame
+
+
 class Lasting:
     """The frames of a live stream, across its interruptions.
 
@@ -56,8 +93,7 @@ class Lasting:
         self._ended_ns: int | None = None
         self._breaks = self._away_ns = self._damaged = 0
         self._wait_s = _FIRST_WAIT_S
-        self._last: FrameId | None = None
-        self._restarts = self._first_index = self._media_shift_ns = 0
+        self._numbering = _Numbering()
         self._fresh = True
         try:
             self._open()  # its child starts at once
@@ -100,10 +136,11 @@ class Lasting:
 
     def _away_until_now_ns(self) -> int:
         """How long it gave no frame, also where it never came back."""
-        if self._broken_ns is None or self._last is None:
+        last = self._numbering.last
+        if self._broken_ns is None or last is None:
             return self._away_ns
         ended = now_ns() if self._ended_ns is None else self._ended_ns
-        return self._away_ns + ended - self._last.ready_ns
+        return self._away_ns + ended - last.ready_ns
 
     def __iter__(self) -> Iterator[Frame]:
         return self
@@ -164,7 +201,7 @@ class Lasting:
             self._broken_ns = now
             if now - self._opened_ns > _BACK_S * 1e9:
                 self._wait_s = _FIRST_WAIT_S
-            self._breaks += self._last is not None
+            self._breaks += self._numbering.last is not None
             if worth_telling(self._breaks) and not for_good:
                 self._told(f"{error} Trying again, {self._how_long}.")
         left_s = self._patience_s - (now - self._broken_ns) / 1e9
@@ -180,43 +217,28 @@ class Lasting:
         self._end()
         final = SourceError(f"{error}{tried}")
         final.stream = self._name
-        final.index = 0 if self._last is None else self._last.index + 1
+        last = self._numbering.last
+        final.index = 0 if last is None else last.index + 1
         raise final from error
 
     def _numbered(self, frame: Frame) -> Frame:
-        """The frame by the count and the clock of the whole."""
-        identity, before = frame.id, self._last
         if self._fresh:
             self._fresh = False
-            self._back(identity, before)
-        if self._restarts:
-            media = identity.media_time_ns
-            identity = dataclasses.replace(
-                identity,
-                index=self._first_index + identity.index,
-                media_time_ns=None if media is None else media + self._media_shift_ns,
-                restarts=self._restarts,
-            )
-            frame = dataclasses.replace(frame, id=identity)
-        self._last = identity
-        return frame
+            self._back()
+            self._numbering.go_on(frame.id)
+        return self._numbering(frame)
 
-    def _back(self, first: FrameId, before: FrameId | None) -> None:
-        """It gives frames: the first one, after the last one before."""
-        away_ns = 0
-        if self._broken_ns is not None:
-            away_ns = now_ns() - (self._broken_ns if before is None else before.ready_ns)
-            self._broken_ns = None
-            if worth_telling(self._breaks):
-                self._told(f"{self._name} is back after {away_ns / 1e9:.1f} s.")
-        if before is None:
+    def _back(self) -> None:
+        """It gives frames."""
+        if self._broken_ns is None:
             return
-        self._away_ns += away_ns
-        self._restarts += 1
-        self._first_index = before.index + 1
-        if first.media_time_ns is not None and before.media_time_ns is not None:
-            passed = first.ready_ns - before.ready_ns
-            self._media_shift_ns = before.media_time_ns + passed - first.media_time_ns
+        last = self._numbering.last
+        away_ns = now_ns() - (self._broken_ns if last is None else last.ready_ns)
+        self._broken_ns = None
+        if last is not None:
+            self._away_ns += away_ns
+        if worth_telling(self._breaks):
+            self._told(f"{self._name} is back after {away_ns / 1e9:.1f} s.")
 
     def _end(self) -> None:
         if self._ended_ns is None:

@@ -59,7 +59,7 @@ def open_graph(request: Request) -> SourceModel:
     except ModelFileError as error:
         refuse_unknown(path, model, error)
         raise
-    plain, notes, classes = tensors_out(path, model)
+    plain, notes, classes = tensors_out(str(path), model)
     if plain is not model:
         model, path = plain, request.folder / "tensors.onnx"
         path.write_bytes(model.SerializeToString(deterministic=True))

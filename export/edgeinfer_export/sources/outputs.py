@@ -18,11 +18,14 @@ _SHOWN = 12
 
 
 def tensors_out(
-    path: Path, model: onnx.ModelProto
+    what: str, model: onnx.ModelProto
 ) -> tuple[onnx.ModelProto, tuple[str, ...], list[str]]:
     """The model with a tensor of scores in place of each list of maps from class to score.
 
     The class that is ranked first, which classifiers give beside it, goes: scores say it, too.
+
+    Args:
+        what: the model, in messages.
 
     Returns:
         A copy, or the model itself where every output is a tensor; what to tell; and the names of
@@ -39,7 +42,7 @@ def tensors_out(
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     makers = {name: node for node in copy.graph.node for name in node.output}
-    found = {name: _taken_off(path, copy, name, makers.get(name)) for name in odd}
+    found = {name: _taken_off(what, copy, name, makers.get(name)) for name in odd}
     notes = tuple(
         f"the output '{name}' was a list of maps from class to score; now it is a tensor with a "
         f"column for each of {', '.join(classes[:_SHOWN])}{', ...' if classes[_SHOWN:] else ''}"
@@ -81,7 +84,7 @@ def meaning(path: Path, model: onnx.ModelProto, classes: list[str]) -> dict[str,
 
 
 def _taken_off(
-    path: Path, model: onnx.ModelProto, name: str, maker: onnx.NodeProto | None
+    what: str, model: onnx.ModelProto, name: str, maker: onnx.NodeProto | None
 ) -> list[str]:
     """Put scores in place of a ZipMap's output; the names of its classes."""
     import onnx
@@ -90,7 +93,7 @@ def _taken_off(
     if maker is None or (maker.domain, maker.op_type) != ("ai.onnx.ml", "ZipMap"):
         kind = str(value.type.WhichOneof("value")).removesuffix("_type")
         raise ModelFileError(
-            f"The output '{name}' of {path} is a {kind}, not a tensor: export the model again with "
+            f"The output '{name}' of {what} is a {kind}, not a tensor: export the model again with "
             f"a tensor for each of its parts."
         )
     said = {item.name: onnx.helper.get_attribute_value(item) for item in maker.attribute}

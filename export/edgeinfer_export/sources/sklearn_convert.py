@@ -261,7 +261,7 @@ def _graph(estimator: Any, width: int, dtype: str, options: Mapping[str, bool]) 
             f"skl2onnx cannot convert it ({type(error).__name__}: {first}). Its steps: {steps}; "
             f"what is supported stands at https://onnx.ai/sklearn-onnx/supported.html."
         ) from error
-    model, _, _ = tensors_out(Path("it"), model)
+    model, _, _ = tensors_out("it", model)
     if hasattr(estimator, "classes_"):
         _drop(model, [v.name for v in model.graph.output if "label" in v.name])
     for item in (*model.graph.input, *model.graph.output):

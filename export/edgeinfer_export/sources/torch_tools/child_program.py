@@ -17,6 +17,14 @@ TAKE_STATE = (
 )
 
 
+def _real(outputs: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    import torch
+
+    return [
+        (name, torch.view_as_real(item) if item.is_complex() else item) for name, item in outputs
+    ]
+
+
 @dataclass(frozen=True, eq=False)
 class Given:
     """One input.
@@ -55,14 +63,14 @@ class Program:
     sha256: str = ""
 
     def run(self, tensors: Sequence[Any]) -> list[tuple[str, Any]]:
-        """Names and tensors of the outputs."""
+        """Names and tensors of the outputs; of complex ones the last dimension holds both parts."""
+        return _real(self._called(tensors))
+
+    def _called(self, tensors: Sequence[Any]) -> list[tuple[str, Any]]:
         import torch
 
         with torch.no_grad():
-            found = named(self.call(*tensors), {item.name for item in self.inputs})
-        return [
-            (name, torch.view_as_real(item) if item.is_complex() else item) for name, item in found
-        ]
+            return named(self.call(*tensors), {item.name for item in self.inputs})
 
     def check(self) -> None:
         """Run it twice: it must give tensors, and the same ones each time.
@@ -73,15 +81,14 @@ class Program:
         import torch
 
         tensors = [item.example for item in self.inputs]
-        with torch.no_grad():
-            given = named(self.call(*tensors), {item.name for item in self.inputs})
+        given = self._called(tensors)
         self.notes += [
             f"the output '{name}' is complex, which ONNX has no tensors of: its last dimension "
             f"holds the real and the imaginary part"
             for name, item in given
             if item.is_complex()
         ]
-        first, second = self.run(tensors), self.run(tensors)
+        first, second = _real(given), self.run(tensors)
         if not first:
             raise ModelFileError("The program gives no tensor: there is nothing to export.")
         for (name, one), (_, two) in zip(first, second, strict=True):
