@@ -77,6 +77,7 @@ def leave(code: int) -> NoReturn:
     threading = sys.modules.get("threading")
     if threading is not None and any(thread.daemon for thread in threading.enumerate()):
         atexit._run_exitfuncs()
+        code = flush_stdout(code)
         sys.stderr.flush()
         os._exit(code)
     raise SystemExit(code)
